@@ -1,0 +1,256 @@
+/* The operations that the networks are written in, and the table that a backend fills in.
+ *
+ * Model code calls the checked wrappers below (op_*); they verify shapes and types once, here, and
+ * hand on to the backend's function. Operations return nothing: the first failure is logged and kept
+ * in backend.status, later operations do nothing, and the caller reads backend_status() once a step.
+ * On a device the operations are queued; backend_sync() waits for them.
+ *
+ * Types: weights and activations have the backend's compute type (f32 or bf16) unless said
+ * otherwise; sums are always f32. The residual stream, conditioning and latents are f32. "either"
+ * below means f32 or bf16, independently for each tensor.
+ *
+ * A backend belongs to one thread at a time. */
+#pragma once
+
+#include "backend/tensor.h"
+#include "base/log.h"
+
+enum activation {
+    ACT_NONE,
+    ACT_SILU,
+    ACT_GELU_TANH, /* 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+    ACT_RELU,
+    ACT_TANH3,   /* 3 tanh(x / 3) */
+    ACT_CLAMP,   /* to [-1, 1] */
+    ACT_CLAMP01, /* to [0, 1] */
+};
+
+/* ---- weights ------------------------------------------------------------------------------ */
+
+#define LINEAR_PARTS 4
+
+/* y = x W^T + b. Parts are stacked along the outputs, so that q, k and v are one product. Weights
+ * and biases are host tensors as files hold them; they must stay mapped as long as the weight lives.
+ * The backend converts and reorders at the first use (or not at all). */
+struct linear_desc {
+    int parts;
+    struct tensor weight[LINEAR_PARTS]; /* [N_i, K], host, f32, f16 or bf16, contiguous */
+    struct tensor bias[LINEAR_PARTS];   /* [N_i], host; data NULL: none */
+    bool precise;   /* keep f32: inputs, weights and sums, whatever the compute type */
+    bool transient; /* used once a prompt: keep no converted copy, drop mapped pages after each use */
+    bool mapped;    /* weights are pages of a file: drop them once converted */
+};
+
+struct linear {
+    struct linear_desc desc;
+    int64_t n, k;
+    enum tensor_type type; /* of x: compute type, or f32 if precise */
+    void *impl;            /* the backend's */
+};
+
+/* A convolution over [T, H, W, C]. Time is never padded: the input holds its history in front, so
+ * T_out = (T_in - kt) / stride_t + 1. Space is padded with zeros. */
+struct conv_desc {
+    struct tensor weight; /* [Co, Ci, kt, kh, kw], host, contiguous, as PyTorch stores it */
+    struct tensor bias;   /* [Co], host; data NULL: none */
+    int stride_t, stride; /* 0 reads as 1 */
+    int pad_before, pad_after; /* rows above and columns left; rows below and columns right */
+    bool upsample; /* input is first blown up to twice its height and width (nearest neighbour) */
+    bool mapped;
+};
+
+struct conv {
+    struct conv_desc desc;
+    int64_t co, ci, kt, kh, kw;
+    void *impl;
+};
+
+/* ---- parameters --------------------------------------------------------------------------- */
+
+/* Rotary angles, separable over (frame, row, column): pair i of a head turns by frame[f][i] for
+ * i < nf, by row[h][i - nf] for the next nh, by column[w][i - nf - nh] for the last nw. Each table
+ * holds (cos, sin) pairs, f32, in backend memory. */
+struct rope_tables {
+    struct tensor frame;  /* [F, nf, 2] */
+    struct tensor row;    /* [H, nh, 2] */
+    struct tensor column; /* [W, nw, 2] */
+};
+
+/* Where a finished picture goes: host memory. */
+struct picture_target {
+    enum unreel_format format;
+    uint8_t *data[3];
+    size_t stride[3]; /* bytes a row */
+};
+
+#define COMBINE_TERMS 6
+
+struct backend;
+
+/* ---- the table ---------------------------------------------------------------------------- */
+
+struct backend_ops {
+    const char *name; /* "cpu", "cuda" */
+    void (*close)(struct backend *);
+
+    void *(*alloc)(struct backend *, size_t bytes); /* zeroed, 64-byte aligned; NULL: none left */
+    void (*free)(struct backend *, void *data);
+    void (*upload)(struct backend *, const struct tensor *y, const struct tensor *x);
+    void (*download)(struct backend *, const struct tensor *y, const struct tensor *x);
+    void (*sync)(struct backend *);
+
+    int (*linear_init)(struct backend *, struct linear *);
+    void (*linear_finish)(struct backend *, struct linear *);
+    int (*conv_init)(struct backend *, struct conv *);
+    void (*conv_finish)(struct backend *, struct conv *);
+
+    void (*copy)(struct backend *, const struct tensor *y, const struct tensor *x);
+    void (*activate)(struct backend *, const struct tensor *y, const struct tensor *x,
+                     enum activation act);
+    void (*linear)(struct backend *, const struct tensor *y, const struct tensor *x,
+                   struct linear *w, enum activation act);
+    void (*conv)(struct backend *, const struct tensor *y, const struct tensor *x, struct conv *w,
+                 enum activation act, bool accumulate);
+    void (*attention)(struct backend *, const struct tensor *y, const struct tensor *q,
+                      const struct tensor *k, const struct tensor *v, float scale,
+                      const struct tensor *relative_bias);
+    void (*rms_norm)(struct backend *, const struct tensor *y, const struct tensor *x,
+                     const struct tensor *gain, float eps, enum activation act);
+    void (*layer_norm)(struct backend *, const struct tensor *y, const struct tensor *x,
+                       const struct tensor *scale, const struct tensor *shift, float eps,
+                       float scale_offset);
+    void (*rope)(struct backend *, const struct tensor *y, const struct tensor *x,
+                 const struct rope_tables *tables);
+    void (*add_gated)(struct backend *, const struct tensor *x, const struct tensor *y,
+                      const struct tensor *gate);
+    void (*mul)(struct backend *, const struct tensor *y, const struct tensor *a,
+                const struct tensor *b);
+    void (*combine)(struct backend *, const struct tensor *y, int terms, const float *factor,
+                    const struct tensor *x);
+    void (*picture)(struct backend *, const struct picture_target *target, const struct tensor *x,
+                    float scale, float offset);
+
+    /* Optional; NULL: composed from the above. */
+    void (*rms_norm_rope)(struct backend *, const struct tensor *y, const struct tensor *x,
+                          const struct tensor *gain, float eps, const struct rope_tables *tables);
+};
+
+/* The first member of every backend's own struct. */
+struct backend {
+    const struct backend_ops *ops;
+    unreel_log log;
+    int status;                /* first failure, sticky; 0: none */
+    enum tensor_type compute;  /* of weights and activations */
+    bool round_bf16;           /* compute is f32, but weights are first rounded to bf16 */
+    int threads;               /* of the host, that operations use */
+    uint64_t bytes, bytes_peak; /* allocated through alloc() */
+};
+
+struct backend_config {
+    const char *device; /* "auto", "cpu", "cuda" */
+    const char *dtype;  /* "auto", "f32", "bf16" */
+    int threads;        /* 0: as many as there are cores */
+};
+
+/* Opens a device. "auto" takes CUDA where it works and else the CPU, with one line that says so. */
+int backend_open(struct backend **backend, const struct backend_config *config,
+                 const unreel_log *log);
+void backend_close(struct backend *backend); /* NULL is fine */
+
+/* The sticky status; waits for nothing. */
+int backend_status(const struct backend *backend);
+void backend_clear(struct backend *backend); /* after a session failed, for the next one */
+
+/* Logs (the first time only) and keeps `code`. For backends and for the wrappers. */
+void backend_fail(struct backend *backend, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+void backend_sync(struct backend *backend);
+
+/* ---- memory ------------------------------------------------------------------------------- */
+
+/* Allocations that go together. A failed one sets the backend's status and gives a tensor without
+ * data; so a run of them is checked once, by backend_status(). */
+struct arena {
+    struct backend *backend;
+    void **blocks;
+    size_t *sizes;
+    size_t count, capacity;
+    uint64_t bytes;
+};
+
+void arena_init(struct arena *arena, struct backend *backend);
+struct tensor arena_tensor(struct arena *arena, enum tensor_type type, int dims,
+                           const int64_t *shape); /* zeroed */
+/* A host vector or matrix (any type of a file) as f32 in backend memory: gains, biases, tables. */
+struct tensor arena_upload_f32(struct arena *arena, const struct tensor *host);
+void arena_finish(struct arena *arena);
+
+/* Host to backend memory and back, contiguous or strided, converting between types. Both are done
+ * when the call returns. */
+void backend_upload(struct backend *b, struct tensor y, struct tensor x);
+void backend_download(struct backend *b, struct tensor y, struct tensor x);
+
+/* Weights. `desc` is copied; its tensors are not. Checked by backend_status(). */
+void backend_linear_init(struct backend *b, struct linear *w, const struct linear_desc *desc);
+void backend_linear_finish(struct backend *b, struct linear *w);
+void backend_conv_init(struct backend *b, struct conv *w, const struct conv_desc *desc);
+void backend_conv_finish(struct backend *b, struct conv *w);
+
+/* ---- operations --------------------------------------------------------------------------- */
+
+/* y = x, any strides (also of the last dimension), same shape, either types. */
+void op_copy(struct backend *b, struct tensor y, struct tensor x);
+
+/* y = act(x), same shape, contiguous, either types; y may be x. */
+void op_activate(struct backend *b, struct tensor y, struct tensor x, enum activation act);
+
+/* y [M, N] = act(x [M, K] W^T + b). x of the weight's type, y either; rows may be strided. */
+void op_linear(struct backend *b, struct tensor y, struct tensor x, struct linear *w,
+               enum activation act);
+
+/* y [To, Ho, Wo, Co] = act(conv(x [Ti, H, W, Ci])), or y + conv(x) with `accumulate` (then act is
+ * ACT_NONE). Both of compute type; frames may be strided, each frame is contiguous. */
+void op_conv(struct backend *b, struct tensor y, struct tensor x, struct conv *w,
+             enum activation act, bool accumulate);
+
+/* y [Lq, H, D] = softmax(q k^T * scale + bias) v for each head; k, v [Lk, H, D]. All of one type,
+ * either; token and head strides free. relative_bias: f32 [H, Lq + Lk - 1], entry j - i + Lq - 1 for
+ * query i and key j; data NULL: none. */
+void op_attention(struct backend *b, struct tensor y, struct tensor q, struct tensor k,
+                  struct tensor v, float scale, struct tensor relative_bias);
+
+/* y = act(x / max(sqrt(mean(x^2) + eps), 1e-12 / sqrt(C)) * gain [C]) over the last dimension; gain
+ * f32; rows [R, C] may be strided; x and y either type; y may be x. */
+void op_rms_norm(struct backend *b, struct tensor y, struct tensor x, struct tensor gain, float eps,
+                 enum activation act);
+
+/* y [R, C] = LN(x) * (scale_offset + scale [F, C]) + shift [F, C], R / F rows for each f; scale and
+ * shift f32, rows may be strided; x and y either type. Affine: F 1, scale_offset 0. Modulation:
+ * scale_offset 1. */
+void op_layer_norm(struct backend *b, struct tensor y, struct tensor x, struct tensor scale,
+                   struct tensor shift, float eps, float scale_offset);
+
+/* y [F, H, W, heads, D] = x, adjacent pairs turned (see rope_tables); either types; y may be x.
+ * Heads contiguous ([heads, D] is one row), other strides free. */
+void op_rope(struct backend *b, struct tensor y, struct tensor x, const struct rope_tables *tables);
+
+/* op_rms_norm over heads * D, then op_rope. Shapes as op_rope, gain f32 [heads * D]. */
+void op_rms_norm_rope(struct backend *b, struct tensor y, struct tensor x, struct tensor gain,
+                      float eps, const struct rope_tables *tables);
+
+/* x [R, C] += y [R, C] * gate [F, C], R / F rows for each f; gate data NULL: 1. x either, y either. */
+void op_add_gated(struct backend *b, struct tensor x, struct tensor y, struct tensor gate);
+
+/* y = a * b, contiguous, same shape, either types; y may be a or b. */
+void op_mul(struct backend *b, struct tensor y, struct tensor a, struct tensor c);
+
+/* y = sum of factor[i] * x[i], up to COMBINE_TERMS, f32, contiguous, same shape; y may be any x. */
+void op_combine(struct backend *b, struct tensor y, int terms, const float *factor,
+                const struct tensor *x);
+
+/* One picture x [H, W, 3] (contiguous, either type) into host memory: 8-bit of x * scale + offset,
+ * clamped to [0, 1]. I420 and NV12: BT.709 limited range, chroma the mean of 2x2. Done when the call
+ * returns. */
+void op_picture(struct backend *b, const struct picture_target *target, struct tensor x, float scale,
+                float offset);

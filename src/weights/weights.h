@@ -1,0 +1,64 @@
+/* Named tensors in files: safetensors (also sharded, with an index JSON) and PyTorch zip files. Files
+ * are mapped, tensors are views of the mapping. Files are hostile: every size, offset and product is
+ * checked, and what is wrong is refused with one line that names file and tensor. */
+#pragma once
+
+#include "backend/tensor.h"
+#include "base/log.h"
+
+struct weights;
+
+struct weight {
+    const char *name;
+    struct tensor tensor; /* host, contiguous; in the mapping, or an aligned copy if the file is odd */
+    size_t bytes;
+    bool mapped; /* pages of the file */
+};
+
+/* Opens PATH by its content: safetensors, an index JSON ("weight_map"), a PyTorch zip.
+ * `set` chooses one dictionary of a nested checkpoint ("generator_ema"); NULL: the file itself must
+ * be flat, or hold only one. A set that is absent is an error that names those there. Key prefixes
+ * `model.`, `_fsdp_wrapped_module.` and `module.` are stripped. */
+int weights_open(struct weights **weights, const char *path, const char *set,
+                 const unreel_log *log);
+void weights_close(struct weights *weights); /* NULL is fine */
+
+const char *weights_path(const struct weights *weights);
+size_t weights_count(const struct weights *weights);
+const struct weight *weights_at(const struct weights *weights, size_t index); /* sorted by name */
+const struct weight *weights_find(const struct weights *weights, const char *name);
+/* A metadata entry of a safetensors file, or NULL. */
+const char *weights_metadata(const struct weights *weights, const char *key);
+
+/* Writes safetensors, complete or not at all (through a temporary name). Host tensors, contiguous. */
+int weights_save(const char *path, const struct weight *list, size_t count,
+                 const char *const *metadata /* key, value, ..., NULL; or NULL */,
+                 const unreel_log *log);
+
+/* ---- binding a model to a file: all that is wrong is reported at once ------------------------ */
+
+struct binder {
+    const struct weights *weights;
+    const unreel_log *log;
+    bool *used; /* [weights_count] */
+    int wrong;  /* missing and misshapen so far */
+};
+
+int binder_init(struct binder *binder, const struct weights *weights, const unreel_log *log);
+
+/* The tensor of that name, which must have this shape (-1: any length). On a mismatch logs one line
+ * and returns a tensor without data. SHAPE() gives dims and shape. Trailing dimensions of length 1 in
+ * the file are ignored. */
+struct tensor bind(struct binder *binder, int dims, const int64_t *shape, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* The same, but absence is no error. */
+struct tensor bind_optional(struct binder *binder, int dims, const int64_t *shape,
+                            const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Marks tensors whose name starts so as known though unused (an encoder nobody asked for). */
+void binder_ignore(struct binder *binder, const char *prefix);
+
+/* Logs tensors that nobody asked for; UNREEL_EFORMAT if anything was missing, misshapen or
+ * unexpected. Frees the binder's memory in any case. */
+int binder_finish(struct binder *binder);
