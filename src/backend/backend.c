@@ -23,6 +23,13 @@ void backend_close(struct backend *backend)
         backend->ops->close(backend);
 }
 
+bool backend_ready(struct backend *backend)
+{
+    if (!backend->status && backend->cancel && atomic_load(backend->cancel))
+        backend->status = UNREEL_ECANCELED;
+    return !backend->status;
+}
+
 int backend_status(const struct backend *backend)
 {
     return backend->status;

@@ -12,6 +12,8 @@
  * A backend belongs to one thread at a time. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "backend/tensor.h"
 #include "base/log.h"
 
@@ -135,14 +137,40 @@ struct backend_ops {
                           const struct tensor *gain, float eps, const struct rope_tables *tables);
 };
 
+/* ---- profile ------------------------------------------------------------------------------ */
+
+enum op_kind {
+    OP_LINEAR,
+    OP_CONV,
+    OP_ATTENTION,
+    OP_RMS_NORM,
+    OP_LAYER_NORM,
+    OP_ROPE, /* with the norm before it where that is fused */
+    OP_ADD,
+    OP_COPY,
+    OP_OTHER,
+    OP_KINDS,
+};
+
+/* Where the time goes, while backend.profile points here. FLOPs are those a good implementation
+ * performs: a convolution over a blown-up picture counts as the four 2x2 phases it folds into. */
+struct op_profile {
+    double seconds[OP_KINDS], flops[OP_KINDS];
+    int64_t calls[OP_KINDS];
+};
+
+const char *op_kind_name(enum op_kind kind);
+
 /* The first member of every backend's own struct. */
 struct backend {
     const struct backend_ops *ops;
     unreel_log log;
     int status;                /* first failure, sticky; 0: none */
+    const atomic_bool *cancel; /* of the session at work: becomes status UNREEL_ECANCELED; or NULL */
     enum tensor_type compute;  /* of weights and activations */
     bool round_bf16;           /* compute is f32, but weights are first rounded to bf16 */
     int threads;               /* of the host, that operations use */
+    struct op_profile *profile; /* operations are timed one by one (and waited for); NULL: not */
     uint64_t bytes, bytes_peak; /* allocated through alloc() */
 };
 
@@ -156,6 +184,9 @@ struct backend_config {
 int backend_open(struct backend **backend, const struct backend_config *config,
                  const unreel_log *log);
 void backend_close(struct backend *backend); /* NULL is fine */
+
+/* Whether an operation may run: nothing failed and the session at work was not cancelled. */
+bool backend_ready(struct backend *backend);
 
 /* The sticky status; waits for nothing. */
 int backend_status(const struct backend *backend);
