@@ -108,7 +108,7 @@ typedef struct unreel_option_info {
     const char *choices;  /* "a|b|c" or NULL */
     const char *unit;     /* "latent frames", "px", ... or NULL */
     const char *help;     /* one sentence */
-    const char *group;    /* heading in --help; NULL: hidden (published training keys) */
+    const char *group;    /* heading in --help; NULL: not listed there */
 } unreel_option_info;
 
 /* The table, in the order of --help. NULL past its end. */
@@ -119,7 +119,8 @@ UNREEL_API unreel_options *unreel_options_create(const unreel_log *log);
 UNREEL_API unreel_options *unreel_options_copy(const unreel_options *options);
 UNREEL_API void unreel_options_destroy(unreel_options *options); /* NULL is fine */
 
-/* Checks and sets one option from text. Unknown names and bad values are errors. */
+/* Checks and sets one option from text. Unknown names and bad values are errors. NULL takes back
+ * what was set: files and defaults count again. */
 UNREEL_API int unreel_options_set(unreel_options *options, const char *name, const char *value);
 
 /* The value as canonical text; NULL if it was never set and has no default, or is unknown.
@@ -130,6 +131,11 @@ UNREEL_API int unreel_options_is_set(const unreel_options *options, const char *
 /* Merges a YAML file: its keys win over what an earlier file said, never over what
  * unreel_options_set said, whatever the order of the calls. */
 UNREEL_API int unreel_options_load(unreel_options *options, const char *path);
+
+/* Loads a configuration as published ones are meant: over the default_config.yaml beside it if
+ * there is one, otherwise over the file `fallback`. Either may be NULL. */
+UNREEL_API int unreel_options_load_config(unreel_options *options, const char *path,
+                                          const char *fallback);
 
 /* ---- engine and session ------------------------------------------------------------------- */
 
