@@ -13,4 +13,5 @@ struct backend_module {
                 const unreel_log *log);
 };
 
-extern const struct backend_module backend_cpu;
+/* Weak until src/cpu is there, so that everything else links; then this attribute goes. */
+extern const struct backend_module backend_cpu __attribute__((weak));
