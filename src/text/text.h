@@ -9,6 +9,9 @@
  * UNREEL_EFORMAT if `text` is not UTF-8, UNREEL_EUNSUPPORTED if this build cannot normalise it. */
 int text_clean(char **clean, const char *text, const unreel_log *log);
 
+/* The last steps of it alone: HTML unescape twice, white space folded, trimmed. */
+int text_fold(char **clean, const char *text, const unreel_log *log);
+
 /* ---- tokens -------------------------------------------------------------------------------- */
 
 struct tokenizer;

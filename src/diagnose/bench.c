@@ -1,0 +1,101 @@
+/* unreel_bench: times the stages one by one and says where the time goes. */
+#include "diagnose/bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "config/options.h"
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+void bench_time(struct bench *bench, const char *name, void (*run)(void *opaque), void *opaque,
+                const char *format, ...)
+{
+    double *times = malloc((size_t)bench->runs * sizeof *times);
+    if (!times || bench->stages == BENCH_STAGES || backend_status(bench->backend)) {
+        free(times);
+        return;
+    }
+    struct bench_stage *stage = &bench->stage[bench->stages++];
+    *stage = (struct bench_stage){.name = name};
+    va_list args;
+    va_start(args, format);
+    vsnprintf(stage->what, sizeof stage->what, format, args);
+    va_end(args);
+    run(opaque);
+    for (int i = 0; i < bench->runs; i++) {
+        double begin = clock_seconds();
+        run(opaque);
+        backend_sync(bench->backend);
+        times[i] = clock_seconds() - begin;
+    }
+    qsort(times, (size_t)bench->runs, sizeof *times, compare_doubles);
+    stage->best = times[0];
+    stage->seconds = times[(bench->runs - 1) / 2];
+    stage->p99 = times[(bench->runs - 1) * 99 / 100];
+    bench->backend->profile = &stage->profile;
+    run(opaque);
+    bench->backend->profile = NULL;
+    for (int i = 0; i < OP_KINDS; i++)
+        stage->flops += stage->profile.flops[i];
+    free(times);
+}
+
+static void measure_peak(struct bench *bench)
+{
+    struct backend *b = bench->backend;
+    if (!b->ops->peak)
+        return;
+    double peak = b->ops->peak(b, b->compute, &bench->peak_instruction);
+    if (peak > bench->peak)
+        bench->peak = peak;
+}
+
+int unreel_bench(const unreel_options *options, int json, unreel_line_fn line, void *opaque)
+{
+    const unreel_log *log = options_log(options);
+    const struct backend_config config = {
+        .device = options_text(options, "device"),
+        .dtype = options_text(options, "dtype"),
+        .threads = (int)options_int(options, "threads"),
+    };
+    struct bench bench = {
+        .shape = options_text(options, "shape"),
+        .blocks = (int)options_int(options, "bench_blocks"),
+        .window = (int)options_int(options, "bench_window"),
+        .runs = (int)options_int(options, "bench_chunks"),
+        .width = (int)options_int(options, "width"),
+        .height = (int)options_int(options, "height"),
+    };
+    const char *stages = options_text(options, "bench_stages");
+    if (log)
+        bench.log = *log;
+    int code = backend_open(&bench.backend, &config, log);
+    if (code < 0)
+        return code;
+    const struct {
+        const char *name;
+        int (*run)(struct bench *);
+    } parts[] = {
+        {"text", bench_text}, {"transformer", bench_transformer}, {"vae", bench_vae}};
+    /* The peak is measured before and after, and the higher counts: other work on the machine
+     * disturbs it as it disturbs the stages. */
+    measure_peak(&bench);
+    for (size_t i = 0; code == 0 && i < sizeof parts / sizeof *parts; i++) {
+        if (!strcmp(stages, "all") || strstr(stages, parts[i].name))
+            code = parts[i].run(&bench);
+    }
+    measure_peak(&bench);
+    if (code == 0 && json)
+        bench_print_json(&bench, line, opaque);
+    else if (code == 0)
+        bench_print_table(&bench, line, opaque);
+    backend_close(bench.backend);
+    return code;
+}

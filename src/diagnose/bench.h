@@ -1,0 +1,43 @@
+/* Shared by the parts of unreel_bench. */
+#pragma once
+
+#include "backend/backend.h"
+#include "unreel/diagnose.h"
+
+/* One measured stage. */
+struct bench_stage {
+    const char *name;
+    char what[96];       /* shape in words */
+    double seconds;      /* median of the runs */
+    double p99, best;    /* seconds */
+    double flops;        /* of one run */
+    struct op_profile profile; /* of one more, profiled run */
+};
+
+#define BENCH_STAGES 16
+
+struct bench {
+    unreel_log log;
+    struct backend *backend;
+    const char *shape;
+    int blocks;   /* transformer layers to run; the whole is extrapolated from them */
+    int window;   /* latent frames */
+    int runs;
+    int height, width; /* px */
+    double peak;  /* FLOP/s in the compute type, all threads; 0: unknown */
+    const char *peak_instruction;
+    struct bench_stage stage[BENCH_STAGES];
+    int stages;
+    uint64_t work_bytes, cache_bytes;
+};
+
+/* Runs `run` once to warm up, then bench->runs times, then once profiled; adds a stage. */
+void bench_time(struct bench *bench, const char *name, void (*run)(void *opaque), void *opaque,
+                const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+int bench_text(struct bench *bench);
+int bench_transformer(struct bench *bench);
+int bench_vae(struct bench *bench);
+
+void bench_print_table(const struct bench *bench, unreel_line_fn line, void *opaque);
+void bench_print_json(const struct bench *bench, unreel_line_fn line, void *opaque);

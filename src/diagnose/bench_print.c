@@ -1,0 +1,107 @@
+/* What unreel_bench measured, as a table and as JSON. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "diagnose/bench.h"
+
+struct printer {
+    unreel_line_fn line;
+    void *opaque;
+};
+
+static void print(const struct printer *p, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void print(const struct printer *p, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    p->line(p->opaque, text);
+}
+
+static double share(double flops, double seconds, double peak)
+{
+    return peak > 0 && seconds > 0 ? 100 * flops / seconds / peak : 0;
+}
+
+static void print_stage(const struct printer *p, const struct bench *bench,
+                        const struct bench_stage *s)
+{
+    print(p, "%-18s %9.2f ms  best %9.2f  p99 %9.2f  %9.2f GFLOP  %7.1f GFLOP/s  %5.1f %%   %s",
+          s->name, 1e3 * s->seconds, 1e3 * s->best, 1e3 * s->p99, 1e-9 * s->flops,
+          1e-9 * s->flops / s->seconds, share(s->flops, s->seconds, bench->peak), s->what);
+    double total = 0;
+    for (int i = 0; i < OP_KINDS; i++)
+        total += s->profile.seconds[i];
+    for (int i = 0; i < OP_KINDS; i++) {
+        if (!s->profile.calls[i])
+            continue;
+        double seconds = s->profile.seconds[i], flops = s->profile.flops[i];
+        if (flops > 0)
+            print(p, "  %-16s %9.2f ms  %5.1f %%  %6lld calls  %7.1f GFLOP/s  %5.1f %% of peak",
+                  op_kind_name((enum op_kind)i), 1e3 * seconds, 100 * seconds / total,
+                  (long long)s->profile.calls[i], 1e-9 * flops / seconds,
+                  share(flops, seconds, bench->peak));
+        else
+            print(p, "  %-16s %9.2f ms  %5.1f %%  %6lld calls", op_kind_name((enum op_kind)i),
+                  1e3 * seconds, 100 * seconds / total, (long long)s->profile.calls[i]);
+    }
+}
+
+void bench_print_table(const struct bench *bench, unreel_line_fn line, void *opaque)
+{
+    const struct printer p = {line, opaque};
+    const struct backend *b = bench->backend;
+    print(&p, "%s, %s, %d threads, %s, %dx%d", b->ops->name,
+          b->round_bf16 ? "f32 on weights rounded to bf16" : tensor_type_name(b->compute),
+          b->threads, bench->shape, bench->width, bench->height);
+    if (bench->peak > 0)
+        print(&p, "measured peak: %.1f GFLOP/s (%s)", 1e-9 * bench->peak, bench->peak_instruction);
+    else
+        print(&p, "measured peak: unknown for this backend");
+    for (int i = 0; i < bench->stages; i++)
+        print_stage(&p, bench, &bench->stage[i]);
+    print(&p, "memory: caches %.2f GiB, work %.2f GiB, peak of all allocations %.2f GiB",
+          (double)bench->cache_bytes / 0x1p30, (double)bench->work_bytes / 0x1p30,
+          (double)b->bytes_peak / 0x1p30);
+}
+
+void bench_print_json(const struct bench *bench, unreel_line_fn line, void *opaque)
+{
+    const struct printer p = {line, opaque};
+    const struct backend *b = bench->backend;
+    print(&p, "{");
+    print(&p, "  \"device\": \"%s\", \"type\": \"%s\", \"rounded_to_bf16\": %s, \"threads\": %d,",
+          b->ops->name, tensor_type_name(b->compute), b->round_bf16 ? "true" : "false", b->threads);
+    print(&p, "  \"shape\": \"%s\", \"width\": %d, \"height\": %d, \"blocks\": %d, \"window\": %d,",
+          bench->shape, bench->width, bench->height, bench->blocks, bench->window);
+    print(&p, "  \"peak_flops\": %.6g, \"peak_instruction\": \"%s\",", bench->peak,
+          bench->peak_instruction ? bench->peak_instruction : "");
+    print(&p, "  \"bytes_cache\": %llu, \"bytes_work\": %llu, \"bytes_peak\": %llu,",
+          (unsigned long long)bench->cache_bytes, (unsigned long long)bench->work_bytes,
+          (unsigned long long)b->bytes_peak);
+    print(&p, "  \"stages\": [");
+    for (int i = 0; i < bench->stages; i++) {
+        const struct bench_stage *s = &bench->stage[i];
+        print(&p,
+              "    {\"name\": \"%s\", \"what\": \"%s\", \"p50\": %.6g, \"best\": %.6g, \"p99\": "
+              "%.6g, \"flops\": %.6g, \"share_of_peak\": %.4g, \"operations\": [",
+              s->name, s->what, s->seconds, s->best, s->p99, s->flops,
+              share(s->flops, s->seconds, bench->peak) / 100);
+        bool first = true;
+        for (int k = 0; k < OP_KINDS; k++) {
+            if (!s->profile.calls[k])
+                continue;
+            print(&p, "      %s{\"name\": \"%s\", \"seconds\": %.6g, \"flops\": %.6g, \"calls\": %lld}",
+                  first ? "" : ", ", op_kind_name((enum op_kind)k), s->profile.seconds[k],
+                  s->profile.flops[k], (long long)s->profile.calls[k]);
+            first = false;
+        }
+        print(&p, "    ]}%s", i + 1 < bench->stages ? "," : "");
+    }
+    print(&p, "  ]");
+    print(&p, "}");
+}

@@ -1,0 +1,177 @@
+#include "engine/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/options.h"
+
+static int open_backend(struct unreel_engine *engine, const unreel_options *options)
+{
+    const struct backend_config config = {
+        .device = options_text(options, "device"),
+        .dtype = options_text(options, "dtype"),
+        .threads = (int)options_int(options, "threads"),
+    };
+    return backend_open(&engine->backend, &config, &engine->log);
+}
+
+/* The generator: the checkpoint if one is named, else the folder's base weights. */
+static int open_transformer(struct unreel_engine *engine, const unreel_options *options)
+{
+    const unreel_log *log = &engine->log;
+    const char *checkpoint = options_text(options, "checkpoint_path");
+    bool ema = options_bool(options, "use_ema");
+    const char *path = checkpoint ? checkpoint : engine->folder.transformer;
+    if (!path)
+        return log_error(log, UNREEL_EIO,
+                         "%s: no diffusion_pytorch_model.safetensors beside it and no "
+                         "checkpoint_path given",
+                         engine->folder.config);
+    if (!checkpoint && ema)
+        return log_error(log, UNREEL_EINVAL, "use_ema chooses from a checkpoint: give checkpoint_path");
+    const char *set = !checkpoint ? NULL : ema ? "generator_ema" : "generator";
+    struct transformer_config config;
+    int code = transformer_config_read(&config, engine->folder.config, log);
+    if (code == 0)
+        code = weights_open(&engine->transformer_weights, path, set, log);
+    if (code == 0)
+        code = transformer_open(&engine->transformer, engine->backend, &config,
+                                engine->transformer_weights, log);
+    return code;
+}
+
+static int open_all(struct unreel_engine *engine, const unreel_options *options)
+{
+    const unreel_log *log = &engine->log;
+    const char *model = options_text(options, "model");
+    if (!model)
+        return log_error(log, UNREEL_EINVAL, "no model folder given");
+    int code = model_folder_find(&engine->folder, model, log);
+    if (code == 0)
+        code = open_backend(engine, options);
+    if (code == 0)
+        code = open_transformer(engine, options);
+    if (code == 0)
+        code = weights_open(&engine->vae_weights, engine->folder.vae, NULL, log);
+    if (code == 0)
+        code = vae_open(&engine->vae, engine->backend, engine->vae_weights, log);
+    if (code == 0 && engine->folder.text)
+        code = text_encoder_open(&engine->text, engine->backend, engine->folder.text, log);
+    if (code == 0 && engine->text &&
+        text_encoder_dim(engine->text) != engine->transformer.text_dim)
+        code = log_error(log, UNREEL_EFORMAT, "%s: width %d, but the transformer's text width is %d",
+                         engine->folder.text, text_encoder_dim(engine->text),
+                         engine->transformer.text_dim);
+    return code;
+}
+
+static void engine_free(struct unreel_engine *engine)
+{
+    text_encoder_close(engine->text);
+    tokenizer_close(engine->tokenizer);
+    taehv_close(engine->light);
+    vae_close(engine->vae);
+    transformer_close(&engine->transformer);
+    backend_close(engine->backend);
+    weights_close(engine->light_weights);
+    weights_close(engine->vae_weights);
+    weights_close(engine->transformer_weights);
+    model_folder_finish(&engine->folder);
+    pthread_mutex_destroy(&engine->device);
+    free(engine);
+}
+
+int unreel_engine_open(unreel_engine **engine, const unreel_options *options)
+{
+    const unreel_log *log = options_log(options);
+    *engine = NULL;
+    struct unreel_engine *e = calloc(1, sizeof *e);
+    if (!e || pthread_mutex_init(&e->device, NULL)) {
+        free(e);
+        return log_error(log, UNREEL_ENOMEM, "engine: out of memory");
+    }
+    atomic_init(&e->refs, 1);
+    if (log)
+        e->log = *log;
+    int code = open_all(e, options);
+    if (code < 0) {
+        engine_free(e);
+        return code;
+    }
+    *engine = e;
+    return 0;
+}
+
+void engine_ref(struct unreel_engine *engine)
+{
+    atomic_fetch_add(&engine->refs, 1);
+}
+
+void unreel_engine_close(unreel_engine *engine)
+{
+    if (engine && atomic_fetch_sub(&engine->refs, 1) == 1)
+        engine_free(engine);
+}
+
+void engine_lock(struct unreel_engine *engine, const atomic_bool *cancel)
+{
+    pthread_mutex_lock(&engine->device);
+    engine->backend->cancel = cancel;
+}
+
+int engine_unlock(struct unreel_engine *engine)
+{
+    int code = backend_status(engine->backend);
+    engine->backend->cancel = NULL;
+    backend_clear(engine->backend);
+    pthread_mutex_unlock(&engine->device);
+    return code;
+}
+
+int engine_encode(struct unreel_engine *engine, const char *prompt, struct tensor embeds)
+{
+    const unreel_log *log = &engine->log;
+    int text_len = engine->transformer.config.text_len;
+    if (!engine->text || !engine->folder.tokenizer)
+        return log_error(log, UNREEL_EIO, "%s: no %s beside it, so prompts cannot be encoded",
+                         engine->folder.config,
+                         engine->text ? "google/umt5-xxl/spiece.model"
+                                      : "models_t5_umt5-xxl-enc-bf16.pth");
+    int code = 0;
+    if (!engine->tokenizer)
+        code = tokenizer_open(&engine->tokenizer, engine->folder.tokenizer, log);
+    char *clean = NULL;
+    int32_t *ids = malloc((size_t)text_len * sizeof *ids);
+    if (code == 0 && !ids)
+        code = log_error(log, UNREEL_ENOMEM, "prompt: out of memory");
+    if (code == 0)
+        code = text_clean(&clean, prompt, log);
+    if (code == 0)
+        code = tokenizer_encode(engine->tokenizer, clean, ids, text_len, log);
+    if (code > 0)
+        code = text_encoder_encode(engine->text, ids, code, embeds);
+    free(clean);
+    free(ids);
+    return code;
+}
+
+int engine_light(struct unreel_engine *engine, const char *path)
+{
+    const unreel_log *log = &engine->log;
+    if (engine->light)
+        return 0;
+    if (!path)
+        path = engine->folder.light;
+    if (!path)
+        return log_error(log, UNREEL_EIO,
+                         "%s: no taew2_1.safetensors beside it and no decoder_path given",
+                         engine->folder.config);
+    int code = weights_open(&engine->light_weights, path, NULL, log);
+    if (code == 0)
+        code = taehv_open(&engine->light, engine->backend, engine->light_weights, log);
+    if (code < 0) {
+        weights_close(engine->light_weights);
+        engine->light_weights = NULL;
+    }
+    return code;
+}

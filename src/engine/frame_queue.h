@@ -1,0 +1,27 @@
+/* A bounded queue of frames between a session's worker and whoever takes the pictures. */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <unreel/unreel.h>
+
+struct frame_queue {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unreel_frame **ring;
+    int capacity, first, count;
+    bool stopped; /* pushes are refused: nobody will take what they bring */
+    int end;      /* 0 while frames are still to come, else what follows the last one */
+};
+
+int frame_queue_init(struct frame_queue *queue, int capacity);
+void frame_queue_finish(struct frame_queue *queue); /* frames still inside are released */
+
+/* Waits while the queue is full. Takes over the reference. False: stopped, the frame was released. */
+bool frame_queue_push(struct frame_queue *queue, unreel_frame *frame);
+
+/* 0 and a frame; UNREEL_EAGAIN after timeout_ms (-1: never); what frame_queue_end said once empty. */
+int frame_queue_pull(struct frame_queue *queue, unreel_frame **frame, int timeout_ms);
+
+void frame_queue_end(struct frame_queue *queue, int status); /* no frame will follow */
+void frame_queue_stop(struct frame_queue *queue);            /* frees a waiting push */

@@ -1,0 +1,307 @@
+/* Opening and closing sessions, pulling, statistics. */
+#include "engine/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "config/options.h"
+#include "model/image.h"
+
+#define QUEUE_CHUNKS 2 /* chunks of pictures that may wait to be taken */
+
+/* Noise of the file where it has it, else of the generator. */
+static int fill_noise(void *opaque, float *x, int64_t frame, int frames, int step)
+{
+    struct unreel_session *s = opaque;
+    const struct rollout_config *r = &s->settings.rollout;
+    if (s->settings.noise_path) {
+        int code = noise_file_fill(&s->noise_file, x, frame, frames, step);
+        if (code <= 0)
+            return code;
+    }
+    int64_t count = (int64_t)r->h * r->w * LATENT_CHANNELS;
+    for (int i = 0; i < frames; i++)
+        noise_frame(x + i * count, count, &s->settings.noise, (uint64_t)(frame + i), (uint32_t)step);
+    return 0;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Latent frames that a clip gives, or a negative code. */
+static int given_frames(const unreel_clip *clip, const unreel_log *log)
+{
+    if (!clip)
+        return 0;
+    if (!clip->rgb || clip->frames < 1 || clip->width < 1 || clip->height < 1 ||
+        clip->stride < 3 * (size_t)clip->width)
+        return log_error(log, UNREEL_EINVAL, "clip: an empty picture");
+    if ((clip->frames - 1) % 4)
+        return log_error(log, UNREEL_EINVAL,
+                         "clip: %d pictures do not make whole latent frames: %d or %d would",
+                         clip->frames, (clip->frames - 1) / 4 * 4 + 1,
+                         (clip->frames - 1) / 4 * 4 + 5);
+    return 1 + (clip->frames - 1) / 4;
+}
+
+/* Pictures to latents, once. With the device taken. */
+static int encode_clip(struct unreel_session *s, const unreel_clip *clip, int given)
+{
+    struct unreel_engine *e = s->engine;
+    const struct rollout_config *r = &s->settings.rollout;
+    int64_t width = s->settings.width, height = s->settings.height;
+    struct video_encoder *encoder = NULL;
+    struct arena scratch;
+    arena_init(&scratch, e->backend);
+    struct tensor pixels = arena_tensor(&scratch, TENSOR_F32, SHAPE(clip->frames, height, width, 3));
+    float *host = malloc((size_t)(height * width * 3) * sizeof *host);
+    int code = backend_status(e->backend);
+    if (code == 0 && !host)
+        code = log_error(&e->log, UNREEL_ENOMEM, "clip: out of memory");
+    for (int i = 0; code == 0 && i < clip->frames; i++) {
+        code = image_resize(host, (int)width, (int)height,
+                            clip->rgb + (size_t)i * clip->frames_stride, clip->width, clip->height,
+                            clip->stride, &e->log);
+        if (code == 0)
+            backend_upload(e->backend, tensor_slice(pixels, 0, i, 1),
+                           tensor_make(host, TENSOR_F32, SHAPE(1, height, width, 3)));
+    }
+    if (code == 0)
+        code = vae_encoder_open(&encoder, e->vae, r->h, r->w, given);
+    if (code == 0) {
+        s->given = arena_tensor(&s->arena, TENSOR_F32, SHAPE(given, r->h, r->w, LATENT_CHANNELS));
+        struct tensor latents = video_encoder_encode(encoder, pixels);
+        if (!backend_status(e->backend))
+            op_copy(e->backend, s->given, latents);
+        backend_sync(e->backend);
+        code = backend_status(e->backend);
+    }
+    video_encoder_close(encoder);
+    arena_finish(&scratch);
+    free(host);
+    return code;
+}
+
+static int encode_prompts(struct unreel_session *s)
+{
+    struct unreel_engine *e = s->engine;
+    double begin = clock_seconds();
+    struct arena scratch;
+    arena_init(&scratch, e->backend);
+    const int64_t shape[] = {e->transformer.config.text_len, e->transformer.text_dim};
+    struct tensor embeds = arena_tensor(&scratch, TENSOR_F32, 2, shape), negative = {0};
+    int code = backend_status(e->backend);
+    if (code == 0)
+        code = engine_encode(e, s->settings.prompt, embeds);
+    if (code == 0 && !s->settings.rollout.steps) {
+        negative = arena_tensor(&scratch, TENSOR_F32, 2, shape);
+        code = backend_status(e->backend);
+        if (code == 0)
+            code = engine_encode(e, s->settings.negative ? s->settings.negative : "", negative);
+    }
+    if (code == 0) {
+        rollout_set_text(&s->rollout, embeds, negative);
+        code = backend_status(e->backend);
+    }
+    arena_finish(&scratch);
+    s->stats.seconds_text = clock_seconds() - begin;
+    return code;
+}
+
+static int open_decoder(struct unreel_session *s)
+{
+    struct unreel_engine *e = s->engine;
+    const struct rollout_config *r = &s->settings.rollout;
+    if (!s->settings.light)
+        return vae_decoder_open(&s->decoder, e->vae, r->h, r->w, DECODE_CHUNK);
+    int code = engine_light(e, s->settings.decoder_path);
+    if (code == 0)
+        code = taehv_decoder_open(&s->decoder, e->light, r->h, r->w, DECODE_CHUNK);
+    return code;
+}
+
+/* All that works on the device. With the device taken. */
+static int open_on_device(struct unreel_session *s, const unreel_clip *clip, int given)
+{
+    const struct noise_source noise = {.fill = fill_noise, .opaque = s};
+    arena_init(&s->arena, s->engine->backend);
+    int code = rollout_open(&s->rollout, &s->engine->transformer, &s->settings.rollout, noise);
+    if (code == 0)
+        code = open_decoder(s);
+    if (code == 0)
+        code = encode_prompts(s);
+    if (code == 0 && clip)
+        code = encode_clip(s, clip, given);
+    return code;
+}
+
+static int open_files(struct unreel_session *s)
+{
+    const struct rollout_config *r = &s->settings.rollout;
+    const unreel_log *log = &s->engine->log;
+    int code = 0;
+    if (s->settings.noise_path)
+        code = noise_file_open(&s->noise_file, s->settings.noise_path, r->h, r->w, r->plan.given,
+                               r->plan.frames - r->plan.given, log);
+    if (code == 0 && s->settings.latents_path)
+        code = latents_file_open(&s->latents_file, s->settings.latents_path, r->plan.frames, r->h,
+                                 r->w, log);
+    return code;
+}
+
+static int open_queue(struct unreel_session *s)
+{
+    const struct session_settings *set = &s->settings;
+    s->pool = frame_pool_create(set->width, set->height, set->format);
+    if (!s->pool || frame_queue_init(&s->queue, QUEUE_CHUNKS * 4 * set->rollout.plan.block) < 0)
+        return log_error(&s->engine->log, UNREEL_ENOMEM, "session: out of memory");
+    s->stats.pictures_total = pictures_of(set->rollout.plan.frames);
+    s->stats.width = set->width;
+    s->stats.height = set->height;
+    s->stats.fps = set->fps;
+    s->stats.bytes_cache = rollout_cache_bytes(&s->rollout);
+    s->stats.bytes_work =
+        s->rollout.work.arena.bytes + s->rollout.arena.bytes + s->arena.bytes + s->decoder->bytes;
+    return 0;
+}
+
+static int open_all(struct unreel_session *s, const unreel_clip *clip)
+{
+    const unreel_log *log = &s->engine->log;
+    int given = given_frames(clip, log);
+    if (given < 0)
+        return given;
+    int code = session_settings_read(&s->settings, s->options, given);
+    if (code == 0)
+        code = open_files(s);
+    if (code < 0)
+        return code;
+    engine_lock(s->engine, NULL);
+    code = open_on_device(s, clip, given);
+    int status = engine_unlock(s->engine);
+    if (code == 0)
+        code = status;
+    if (code == 0)
+        code = open_queue(s);
+    if (code == 0 && pthread_create(&s->worker, NULL, session_work, s))
+        code = log_error(log, UNREEL_ENOMEM, "session: cannot start a thread");
+    s->worker_runs = code == 0;
+    return code;
+}
+
+int unreel_session_open(unreel_session **session, unreel_engine *engine,
+                        const unreel_options *options, const unreel_clip *clip)
+{
+    *session = NULL;
+    struct unreel_session *s = calloc(1, sizeof *s);
+    if (s)
+        s->options = unreel_options_copy(options);
+    if (!s || !s->options || pthread_mutex_init(&s->lock, NULL)) {
+        if (s)
+            unreel_options_destroy(s->options);
+        free(s);
+        return log_error(&engine->log, UNREEL_ENOMEM, "session: out of memory");
+    }
+    s->engine = engine;
+    s->opened = clock_seconds();
+    atomic_init(&s->cancel, false);
+    engine_ref(engine);
+    int code = open_all(s, clip);
+    if (code < 0) {
+        unreel_session_close(s);
+        return code;
+    }
+    *session = s;
+    return 0;
+}
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
+void unreel_session_cancel(unreel_session *session)
+{
+    atomic_store(&session->cancel, true);
+}
+
+void unreel_session_close(unreel_session *session)
+{
+    struct unreel_session *s = session;
+    if (!s)
+        return;
+    unreel_session_cancel(s);
+    if (s->queue.ring)
+        frame_queue_stop(&s->queue);
+    if (s->worker_runs)
+        pthread_join(s->worker, NULL);
+    if (s->deliverer_runs)
+        pthread_join(s->deliverer, NULL);
+    engine_lock(s->engine, NULL);
+    rollout_close(&s->rollout);
+    video_decoder_close(s->decoder);
+    if (s->arena.backend)
+        arena_finish(&s->arena);
+    engine_unlock(s->engine);
+    frame_queue_finish(&s->queue);
+    frame_pool_unref(s->pool);
+    noise_file_close(&s->noise_file);
+    latents_file_close(&s->latents_file);
+    unreel_options_destroy(s->options);
+    pthread_mutex_destroy(&s->lock);
+    unreel_engine_close(s->engine);
+    free(s);
+}
+
+/* ---- taking pictures -------------------------------------------------------------------------- */
+
+int unreel_session_pull(unreel_session *session, unreel_frame **frame, int timeout_ms)
+{
+    return frame_queue_pull(&session->queue, frame, timeout_ms);
+}
+
+static void *deliver(void *session)
+{
+    struct unreel_session *s = session;
+    unreel_frame *frame;
+    int code;
+    while ((code = frame_queue_pull(&s->queue, &frame, -1)) == 0) {
+        s->receive(s->receive_opaque, frame, 0);
+        unreel_frame_unref(frame);
+    }
+    s->receive(s->receive_opaque, NULL, code);
+    return NULL;
+}
+
+int unreel_session_deliver(unreel_session *session, unreel_frame_fn receive, void *opaque)
+{
+    const unreel_log *log = &session->engine->log;
+    if (session->deliverer_runs)
+        return log_error(log, UNREEL_EINVAL, "session: pictures are already delivered");
+    session->receive = receive;
+    session->receive_opaque = opaque;
+    if (pthread_create(&session->deliverer, NULL, deliver, session))
+        return log_error(log, UNREEL_ENOMEM, "session: cannot start a thread");
+    session->deliverer_runs = true;
+    return 0;
+}
+
+static int compare_floats(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+void unreel_session_stats(unreel_session *session, unreel_stats *stats)
+{
+    float times[CHUNK_TIMES];
+    pthread_mutex_lock(&session->lock);
+    *stats = session->stats;
+    stats->seconds_total =
+        (session->ended > 0 ? session->ended : clock_seconds()) - session->opened;
+    memcpy(times, session->chunk_times, sizeof times);
+    pthread_mutex_unlock(&session->lock);
+    int count = stats->chunks < CHUNK_TIMES ? (int)stats->chunks : CHUNK_TIMES;
+    qsort(times, (size_t)count, sizeof *times, compare_floats);
+    if (count) {
+        stats->chunk_p50 = times[(count - 1) / 2];
+        stats->chunk_p99 = times[(count - 1) * 99 / 100];
+    }
+}

@@ -1,0 +1,137 @@
+/* What a session's worker does: denoise a block, decode it latent frame by latent frame, and queue
+ * every picture as soon as it exists. The device is held a step at a time, never while waiting for
+ * room in the queue. */
+#include "base/clock.h"
+#include "engine/session.h"
+
+struct chunk {
+    int64_t index;
+    double begin;
+};
+
+/* The pictures of `pixels` [P, H, W, 3] into the queue. Converts with the device taken; false: the
+ * session was cancelled, or an operation failed. */
+static bool deliver_pictures(struct unreel_session *s, struct tensor latents, int64_t chunk)
+{
+    enum { PICTURES = 4 * DECODE_CHUNK };
+    unreel_frame *frames[PICTURES] = {0};
+    struct backend *b = s->engine->backend;
+    int count = 0;
+    double begin = clock_seconds();
+    engine_lock(s->engine, &s->cancel);
+    struct tensor pixels = video_decoder_decode(s->decoder, latents);
+    for (int64_t i = 0; pixels.data && i < pixels.shape[0] && backend_ready(b); i++) {
+        unreel_frame *frame = frame_pool_take(s->pool);
+        if (!frame) {
+            backend_fail(b, UNREEL_ENOMEM, "no memory for pictures");
+            break;
+        }
+        const struct picture_target target = {
+            .format = frame->format,
+            .data = {frame_plane(frame, 0), frame_plane(frame, 1), frame_plane(frame, 2)},
+            .stride = {frame->stride[0], frame->stride[1], frame->stride[2]},
+        };
+        struct tensor picture = tensor_slice(pixels, 0, i, 1);
+        op_picture(b, &target,
+                   tensor_reshape(picture, SHAPE(pixels.shape[1], pixels.shape[2], 3)),
+                   s->decoder->scale, s->decoder->offset);
+        frames[count++] = frame;
+    }
+    int code = engine_unlock(s->engine);
+    double seconds = clock_seconds() - begin;
+    pthread_mutex_lock(&s->lock);
+    s->stats.seconds_decode += seconds;
+    pthread_mutex_unlock(&s->lock);
+
+    bool going = code == 0;
+    for (int i = 0; i < count; i++) {
+        if (!going) {
+            unreel_frame_unref(frames[i]);
+            continue;
+        }
+        pthread_mutex_lock(&s->lock);
+        frames[i]->index = s->stats.pictures++;
+        if (!frames[i]->index)
+            s->stats.seconds_first = clock_seconds() - s->opened;
+        pthread_mutex_unlock(&s->lock);
+        frames[i]->chunk = chunk;
+        frames[i]->time = (double)frames[i]->index / s->settings.fps;
+        going = frame_queue_push(&s->queue, frames[i]);
+    }
+    if (code < 0)
+        frame_queue_end(&s->queue, code);
+    return going;
+}
+
+static bool decode_block(struct unreel_session *s, struct tensor latents, int64_t chunk)
+{
+    for (int64_t i = 0; i < latents.shape[0]; i += DECODE_CHUNK) {
+        int64_t frames = latents.shape[0] - i < DECODE_CHUNK ? latents.shape[0] - i : DECODE_CHUNK;
+        if (!deliver_pictures(s, tensor_slice(latents, 0, i, frames), chunk))
+            return false;
+    }
+    return true;
+}
+
+static void count_chunk(struct unreel_session *s, const struct chunk *chunk)
+{
+    pthread_mutex_lock(&s->lock);
+    s->chunk_times[chunk->index % CHUNK_TIMES] = (float)(clock_seconds() - chunk->begin);
+    s->stats.chunks = chunk->index + 1;
+    s->stats.latent_frames = s->rollout.frame;
+    s->stats.seconds_denoise = s->rollout.times.denoise;
+    s->stats.seconds_cache = s->rollout.times.cache;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* The given latents: into the cache and out as pictures. */
+static bool give(struct unreel_session *s)
+{
+    engine_lock(s->engine, &s->cancel);
+    rollout_give(&s->rollout, s->given);
+    if (s->settings.latents_path)
+        latents_file_add(&s->latents_file, s->engine->backend, s->given);
+    int code = engine_unlock(s->engine);
+    if (code < 0) {
+        frame_queue_end(&s->queue, code);
+        return false;
+    }
+    return decode_block(s, s->given, 0);
+}
+
+/* One block of the rollout. 0: go on; else what ends the video. */
+static int make_chunk(struct unreel_session *s, int64_t index)
+{
+    struct chunk chunk = {.index = index, .begin = clock_seconds()};
+    engine_lock(s->engine, &s->cancel);
+    struct tensor latents = rollout_next(&s->rollout);
+    if (latents.data && s->settings.latents_path)
+        latents_file_add(&s->latents_file, s->engine->backend, latents);
+    int code = engine_unlock(s->engine);
+    if (code < 0)
+        return code;
+    if (!latents.data)
+        return UNREEL_END;
+    if (!decode_block(s, latents, index))
+        return UNREEL_ECANCELED;
+    count_chunk(s, &chunk);
+    return 0;
+}
+
+void *session_work(void *session)
+{
+    struct unreel_session *s = session;
+    int code = s->given.data && !give(s) ? UNREEL_ECANCELED : 0;
+    for (int64_t index = 0; code == 0; index++)
+        code = atomic_load(&s->cancel) ? UNREEL_ECANCELED : make_chunk(s, index);
+    if (code == UNREEL_END && s->settings.latents_path) {
+        int saved = latents_file_save(&s->latents_file, &s->engine->log);
+        if (saved < 0)
+            code = saved;
+    }
+    pthread_mutex_lock(&s->lock);
+    s->ended = clock_seconds();
+    pthread_mutex_unlock(&s->lock);
+    frame_queue_end(&s->queue, code);
+    return NULL;
+}

@@ -1,0 +1,212 @@
+#include "model/rollout.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+static int check_config(const struct rollout *r)
+{
+    const struct rollout_config *c = &r->config;
+    const unreel_log *log = &r->transformer->backend->log;
+    int64_t below, above;
+    if (c->plan.block < 1 || c->plan.block > ROLLOUT_BLOCK_MAX)
+        return log_error(log, UNREEL_EINVAL, "blocks of %d latent frames: 1 to %d are possible",
+                         c->plan.block, ROLLOUT_BLOCK_MAX);
+    if (block_plan_check(&c->plan, &below, &above) < 0) {
+        const char *first = c->plan.first_alone ? " after an independent first frame" : "";
+        if (below)
+            return log_error(log, UNREEL_EINVAL,
+                             "%lld latent frames do not fit blocks of %d%s: %lld or %lld would",
+                             (long long)c->plan.frames, c->plan.block, first, (long long)below,
+                             (long long)above);
+        return log_error(log, UNREEL_EINVAL,
+                         "%lld latent frames do not fit blocks of %d%s: %lld would",
+                         (long long)c->plan.frames, c->plan.block, first, (long long)above);
+    }
+    if (c->window < 1 || c->sink < 0 || c->window - c->sink < c->plan.block)
+        return log_error(log, UNREEL_EINVAL,
+                         "a window of %d latent frames with a sink of %d has no room for a block "
+                         "of %d",
+                         c->window, c->sink, c->plan.block);
+    if (c->h < 2 || c->w < 2 || c->h % 2 || c->w % 2)
+        return log_error(log, UNREEL_EINVAL, "latents of %d x %d: both must be even", c->w, c->h);
+    return 0;
+}
+
+static int open_parts(struct rollout *r)
+{
+    const struct rollout_config *c = &r->config;
+    struct transformer *t = r->transformer;
+    struct backend *b = t->backend;
+    const struct kv_cache_config cache = {
+        .layers = t->config.layers,
+        .heads = t->config.heads,
+        .head_dim = t->head_dim,
+        .window = c->window,
+        .sink = c->sink,
+        .tokens = c->h / 2 * (c->w / 2),
+    };
+    int code = transformer_work_open(&r->work, t, c->plan.block, c->h, c->w);
+    if (code == 0)
+        code = kv_cache_open(&r->cache, b, &cache);
+    if (code == 0)
+        code = text_context_open(&r->text, t);
+    if (code == 0 && !c->steps)
+        code = kv_cache_open(&r->uncond_cache, b, &cache);
+    if (code == 0 && !c->steps)
+        code = text_context_open(&r->uncond_text, t);
+    if (code < 0)
+        return code;
+    const int64_t shape[] = {c->plan.block, c->h, c->w, LATENT_CHANNELS};
+    r->x = arena_tensor(&r->arena, TENSOR_F32, 4, shape);
+    r->flow = arena_tensor(&r->arena, TENSOR_F32, 4, shape);
+    r->fresh = arena_tensor(&r->arena, TENSOR_F32, 4, shape);
+    if (!c->steps) {
+        r->uncond_flow = arena_tensor(&r->arena, TENSOR_F32, 4, shape);
+        code = unipc_init(&r->solver, c->sampling_steps, c->sampling_shift, &r->arena, 4, shape);
+    }
+    r->host = malloc(tensor_bytes(&r->x));
+    if (!r->host)
+        return log_error(&b->log, UNREEL_ENOMEM, "rollout: out of memory");
+    return code < 0 ? code : backend_status(b);
+}
+
+int rollout_open(struct rollout *rollout, struct transformer *transformer,
+                 const struct rollout_config *config, struct noise_source noise)
+{
+    *rollout = (struct rollout){.config = *config, .transformer = transformer, .noise = noise};
+    arena_init(&rollout->arena, transformer->backend);
+    schedule_init(&rollout->schedule, config->shift);
+    int code = check_config(rollout);
+    if (code == 0)
+        code = open_parts(rollout);
+    if (code < 0)
+        rollout_close(rollout);
+    return code;
+}
+
+void rollout_close(struct rollout *rollout)
+{
+    if (!rollout->transformer)
+        return;
+    transformer_work_close(&rollout->work);
+    kv_cache_close(&rollout->cache);
+    kv_cache_close(&rollout->uncond_cache);
+    text_context_close(&rollout->text);
+    text_context_close(&rollout->uncond_text);
+    unipc_finish(&rollout->solver);
+    arena_finish(&rollout->arena);
+    free(rollout->host);
+    *rollout = (struct rollout){0};
+}
+
+void rollout_set_text(struct rollout *rollout, struct tensor embeds, struct tensor negative)
+{
+    text_context_set(&rollout->text, rollout->transformer, embeds);
+    if (!rollout->config.steps)
+        text_context_set(&rollout->uncond_text, rollout->transformer, negative);
+}
+
+/* One forward of a block whose frames all have one timestep. */
+static void forward(struct rollout *r, struct kv_cache *cache, const struct text_context *text,
+                    struct tensor x, float timestep, struct tensor flow)
+{
+    float timesteps[ROLLOUT_BLOCK_MAX];
+    for (int64_t i = 0; i < x.shape[0]; i++)
+        timesteps[i] = timestep;
+    transformer_forward(r->transformer, &r->work, cache, text, x, timesteps, r->frame, flow);
+    r->times.forwards++;
+}
+
+/* The clean keys and values of a finished block, in every cache there is. */
+static void write_clean(struct rollout *r, struct tensor x, float timestep)
+{
+    double begin = clock_seconds();
+    forward(r, &r->cache, &r->text, x, timestep, (struct tensor){0});
+    if (!r->config.steps)
+        forward(r, &r->uncond_cache, &r->uncond_text, x, timestep, (struct tensor){0});
+    backend_sync(r->transformer->backend);
+    r->times.cache += clock_seconds() - begin;
+    r->frame += x.shape[0];
+}
+
+void rollout_give(struct rollout *rollout, struct tensor latents)
+{
+    const struct block_plan *plan = &rollout->config.plan;
+    while (rollout->frame < plan->given) {
+        int frames = block_plan_next(plan, rollout->frame);
+        write_clean(rollout, tensor_slice(latents, 0, rollout->frame, frames), 0);
+        if (backend_status(rollout->transformer->backend))
+            return;
+    }
+}
+
+static void draw(struct rollout *r, struct tensor x, int step)
+{
+    struct backend *b = r->transformer->backend;
+    int code = r->noise.fill(r->noise.opaque, r->host, r->frame, (int)x.shape[0], step);
+    if (code < 0)
+        backend_fail(b, code, "no noise for latent frame %lld", (long long)r->frame);
+    else
+        backend_upload(b, x, tensor_make(r->host, TENSOR_F32, x.dims, x.shape));
+}
+
+static void denoise_few(struct rollout *r, struct tensor x, struct tensor flow, struct tensor fresh)
+{
+    struct backend *b = r->transformer->backend;
+    const struct rollout_config *c = &r->config;
+    for (int i = 0; i < c->steps && !backend_status(b); i++) {
+        float sigma = schedule_sigma(&r->schedule, c->timestep[i]);
+        forward(r, &r->cache, &r->text, x, c->timestep[i], flow);
+        if (i + 1 == c->steps) { /* x0 = x - sigma * flow */
+            op_combine(b, x, 2, (const float[]){1, -sigma}, (const struct tensor[]){x, flow});
+            break;
+        }
+        /* (1 - s) * x0 + s * noise at the next level s */
+        float s = schedule_sigma(&r->schedule, c->timestep[i + 1]);
+        draw(r, fresh, i + 1);
+        op_combine(b, x, 3, (const float[]){1 - s, -(1 - s) * sigma, s},
+                   (const struct tensor[]){x, flow, fresh});
+    }
+}
+
+static void denoise_multi(struct rollout *r, struct tensor x, struct tensor flow,
+                          struct tensor uncond)
+{
+    struct backend *b = r->transformer->backend;
+    float guidance = r->config.guidance_scale;
+    unipc_reset(&r->solver);
+    for (int i = 0; i < r->solver.steps && !backend_status(b); i++) {
+        forward(r, &r->cache, &r->text, x, r->solver.timestep[i], flow);
+        forward(r, &r->uncond_cache, &r->uncond_text, x, r->solver.timestep[i], uncond);
+        op_combine(b, flow, 2, (const float[]){guidance, 1 - guidance},
+                   (const struct tensor[]){flow, uncond});
+        unipc_step(&r->solver, b, x, flow);
+    }
+}
+
+struct tensor rollout_next(struct rollout *rollout)
+{
+    struct rollout *r = rollout;
+    struct backend *b = r->transformer->backend;
+    int frames = block_plan_next(&r->config.plan, r->frame);
+    if (!frames || backend_status(b))
+        return (struct tensor){0};
+    struct tensor x = tensor_slice(r->x, 0, 0, frames), flow = tensor_slice(r->flow, 0, 0, frames);
+    double begin = clock_seconds();
+    draw(r, x, 0);
+    if (r->config.steps)
+        denoise_few(r, x, flow, tensor_slice(r->fresh, 0, 0, frames));
+    else
+        denoise_multi(r, x, flow, tensor_slice(r->uncond_flow, 0, 0, frames));
+    backend_sync(b);
+    r->times.denoise += clock_seconds() - begin;
+    write_clean(r, x, r->config.steps ? r->config.context_noise : 0);
+    return backend_status(b) ? (struct tensor){0} : x;
+}
+
+uint64_t rollout_cache_bytes(const struct rollout *rollout)
+{
+    return rollout->cache.arena.bytes + rollout->uncond_cache.arena.bytes +
+           rollout->text.arena.bytes + rollout->uncond_text.arena.bytes;
+}
