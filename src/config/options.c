@@ -198,14 +198,23 @@ const char *unreel_options_get(const unreel_options *options, const char *name)
     return options->size;
 }
 
+/* Whether a layer above the defaults gives a value. */
+static bool is_set(const unreel_options *options, int row)
+{
+    for (int layer = LAYER_COUNT - 1; layer > LAYER_DEFAULTS; layer--)
+        if (options->layers[layer].at[row].said)
+            return options->layers[layer].at[row].text;
+    return false;
+}
+
 int unreel_options_is_set(const unreel_options *options, const char *name)
 {
     int row = option_find(name);
     if (row < 0)
         return 0;
     if (option_table[row].info.kind == UNREEL_OPTION_SIZE)
-        return said(options, option_find("width")) || said(options, option_find("height"));
-    return said(options, option_storage(row)) != NULL;
+        return is_set(options, option_find("width")) || is_set(options, option_find("height"));
+    return is_set(options, option_storage(row));
 }
 
 /* ---- typed getters ------------------------------------------------------------------------ */

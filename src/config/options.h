@@ -24,7 +24,8 @@ int options_ints(const unreel_options *options, const char *name, int *values, i
 /* Of "size": always has a value, as width and height have defaults. */
 void options_size(const unreel_options *options, const char *name, int *width, int *height);
 
-/* Whether a file or unreel_options_set gave it a value. */
+/* Whether a configuration or unreel_options_set gave it a value; default_config.yaml does not
+ * count. */
 bool options_is_set(const unreel_options *options, const char *name);
 
 const unreel_log *options_log(const unreel_options *options);

@@ -56,12 +56,12 @@ double value_float(const char *text)
     return value;
 }
 
-/* The shortest decimal that reads back as the same double. */
+/* A short decimal that reads back as the same double. */
 static char *format_float(double value)
 {
     char text[40];
     locale_t c_locale, before = enter_c_locale(&c_locale);
-    for (int digits = 1; digits <= 17; digits++) {
+    for (int digits = 6; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value)
             break;

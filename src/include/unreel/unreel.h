@@ -126,6 +126,8 @@ UNREEL_API int unreel_options_set(unreel_options *options, const char *name, con
 /* The value as canonical text; NULL if it was never set and has no default, or is unknown.
  * Valid until the option is set again or the object is destroyed. */
 UNREEL_API const char *unreel_options_get(const unreel_options *options, const char *name);
+
+/* Whether somebody chose the value: a configuration or unreel_options_set, not a default. */
 UNREEL_API int unreel_options_is_set(const unreel_options *options, const char *name);
 
 /* Merges a YAML file: its keys win over what an earlier file said, never over what
