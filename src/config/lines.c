@@ -15,8 +15,8 @@ static size_t trailing_space(const char *text, size_t size)
 {
     static const char *const wide[] = {
         "\xc2\x85", "\xc2\xa0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003",
-        "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
-        "\u2028", "\u2029", "\u202f", "\u205f", "\u3000",
+        "\u2004",   "\u2005",   "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
+        "\u2028",   "\u2029",   "\u202f", "\u205f", "\u3000",
     };
     unsigned char last = size ? (unsigned char)text[size - 1] : 0;
     if (last == ' ' || (last >= 0x09 && last <= 0x0d) || (last >= 0x1c && last <= 0x1f))
