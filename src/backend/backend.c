@@ -12,8 +12,7 @@ int backend_open(struct backend **backend, const struct backend_config *config,
                  const unreel_log *log)
 {
     *backend = NULL;
-    bool wants_cpu = !strcmp(config->device, "auto") || !strcmp(config->device, "cpu");
-    if (wants_cpu && &backend_cpu)
+    if (!strcmp(config->device, "auto") || !strcmp(config->device, "cpu"))
         return backend_cpu.open(backend, config, log);
     return log_error(log, UNREEL_EUNSUPPORTED, "device %s: not in this build", config->device);
 }

@@ -13,5 +13,4 @@ struct backend_module {
                 const unreel_log *log);
 };
 
-/* Weak until src/cpu is there, so that everything else links; then this attribute goes. */
-extern const struct backend_module backend_cpu __attribute__((weak));
+extern const struct backend_module backend_cpu;
