@@ -1,0 +1,249 @@
+/* Opening the CPU backend: instruction set, implementation, types, threads, memory. */
+#include "cpu/cpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/module.h"
+
+struct cpu_scratch {
+    void *data;
+    size_t bytes;
+};
+
+const struct cpu_heavy *const cpu_heavies[] = {&cpu_plain, NULL};
+
+void *cpu_alloc(struct backend *b, size_t bytes)
+{
+    /* calloc() gives untouched pages for large blocks: they cost nothing until written. */
+    if (bytes > SIZE_MAX - 128)
+        return NULL;
+    char *block = calloc(1, bytes + 128);
+    if (!block)
+        return NULL;
+    char *data = (char *)(((uintptr_t)block + 64 + 63) & ~(uintptr_t)63);
+    ((void **)data)[-1] = block;
+    return data;
+}
+
+void cpu_free(struct backend *b, void *data)
+{
+    if (data)
+        free(((void **)data)[-1]);
+}
+
+bool cpu_scratch_reserve(struct cpu_backend *cpu, size_t bytes)
+{
+    for (int i = 0; i < cpu->base.threads; i++) {
+        struct cpu_scratch *scratch = &cpu->scratch[i];
+        if (scratch->bytes >= bytes)
+            continue;
+        cpu_free(&cpu->base, scratch->data);
+        scratch->data = cpu_alloc(&cpu->base, bytes);
+        scratch->bytes = scratch->data ? bytes : 0;
+        if (!scratch->data) {
+            backend_fail(&cpu->base, UNREEL_ENOMEM, "out of memory: %zu bytes a thread asked",
+                         bytes);
+            return false;
+        }
+    }
+    return true;
+}
+
+void *cpu_scratch_of(struct cpu_backend *cpu, int thread)
+{
+    return cpu->scratch[thread].data;
+}
+
+void cpu_load_weights(float *y, const struct tensor *x, int64_t start, int64_t count,
+                      bool round_bf16)
+{
+    for (int64_t i = 0; i < count; i++) {
+        y[i] = tensor_element(x->data, x->type, start + i);
+        if (round_bf16)
+            y[i] = bf16_to_f32(bf16_from_f32(y[i]));
+    }
+}
+
+static void cpu_close(struct backend *b)
+{
+    struct cpu_backend *cpu = cpu_of(b);
+    for (int i = 0; cpu->scratch && i < b->threads; i++)
+        cpu_free(b, cpu->scratch[i].data);
+    thread_pool_destroy(cpu->pool);
+    free(cpu->scratch);
+    free(cpu);
+}
+
+static int linear_init(struct backend *b, struct linear *w)
+{
+    return cpu_of(b)->heavy->linear_init(b, w);
+}
+
+static void linear_finish(struct backend *b, struct linear *w)
+{
+    cpu_of(b)->heavy->linear_finish(b, w);
+}
+
+static void linear(struct backend *b, const struct tensor *y, const struct tensor *x,
+                   struct linear *w, enum activation act)
+{
+    cpu_of(b)->heavy->linear(b, y, x, w, act);
+}
+
+static int conv_init(struct backend *b, struct conv *w)
+{
+    return cpu_of(b)->heavy->conv_init(b, w);
+}
+
+static void conv_finish(struct backend *b, struct conv *w)
+{
+    cpu_of(b)->heavy->conv_finish(b, w);
+}
+
+static void conv(struct backend *b, const struct tensor *y, const struct tensor *x, struct conv *w,
+                 enum activation act, bool accumulate)
+{
+    cpu_of(b)->heavy->conv(b, y, x, w, act, accumulate);
+}
+
+static void attention(struct backend *b, const struct tensor *y, const struct tensor *q,
+                      const struct tensor *k, const struct tensor *v, float scale,
+                      const struct tensor *relative_bias)
+{
+    cpu_of(b)->heavy->attention(b, y, q, k, v, scale, relative_bias);
+}
+
+static const struct backend_ops ops = {
+    .name = "cpu",
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .upload = cpu_copy,
+    .download = cpu_copy,
+    .linear_init = linear_init,
+    .linear_finish = linear_finish,
+    .conv_init = conv_init,
+    .conv_finish = conv_finish,
+    .copy = cpu_copy,
+    .activate = cpu_activate,
+    .linear = linear,
+    .conv = conv,
+    .attention = attention,
+    .rms_norm = cpu_rms_norm,
+    .layer_norm = cpu_layer_norm,
+    .rope = cpu_rope,
+    .add_gated = cpu_add_gated,
+    .mul = cpu_mul,
+    .combine = cpu_combine,
+    .picture = cpu_picture,
+};
+
+bool cpu_isa_usable(enum cpu_isa isa)
+{
+    switch (isa) {
+    case CPU_BASELINE:
+        return true;
+#if defined(__x86_64__)
+    case CPU_AVX2:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case CPU_AVX512:
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#endif
+    default:
+        return false;
+    }
+}
+
+const char *cpu_isa_name(enum cpu_isa isa)
+{
+    static const char *const names[] = {"baseline", "avx2", "avx512"};
+    return names[isa];
+}
+
+bool cpu_prefers_bf16(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx512bf16"); /* processors with AMX have it too */
+#else
+    return false;
+#endif
+}
+
+static int choose_type(struct backend *b, const char *dtype)
+{
+    if (!strcmp(dtype, "auto")) {
+        b->compute = cpu_prefers_bf16() ? TENSOR_BF16 : TENSOR_F32;
+    } else if (!strcmp(dtype, "f32")) {
+        b->compute = TENSOR_F32;
+    } else if (strcmp(dtype, "bf16")) {
+        return log_error(&b->log, UNREEL_EINVAL, "dtype %s: not one of auto, f32, bf16", dtype);
+    } else if (cpu_prefers_bf16()) {
+        b->compute = TENSOR_BF16;
+    } else {
+        b->round_bf16 = true;
+        log_info(&b->log, "dtype bf16: this processor does not multiply bf16; weights are rounded "
+                          "to bf16 and computed with in f32");
+    }
+    return 0;
+}
+
+static int choose_heavy(struct cpu_backend *cpu, const char *name)
+{
+    for (int i = 0; cpu_heavies[i]; i++) {
+        const struct cpu_heavy *heavy = cpu_heavies[i];
+        if ((!name || !strcmp(name, heavy->name)) && (!heavy->usable || heavy->usable(cpu))) {
+            cpu->heavy = heavy;
+            return 0;
+        }
+    }
+    return UNREEL_EUNSUPPORTED;
+}
+
+int cpu_open_as(struct backend **backend, const struct backend_config *config,
+                const unreel_log *log, enum cpu_isa isa, const char *heavy)
+{
+    *backend = NULL;
+    if (isa == CPU_ISAS)
+        while (!cpu_isa_usable(--isa))
+            ;
+    else if (!cpu_isa_usable(isa))
+        return UNREEL_EUNSUPPORTED;
+    struct cpu_backend *cpu = calloc(1, sizeof *cpu);
+    if (!cpu)
+        return log_error(log, UNREEL_ENOMEM, "cpu: out of memory");
+    struct backend *b = &cpu->base;
+    b->ops = &ops;
+    if (log)
+        b->log = *log;
+    b->threads = config->threads > 0 ? config->threads : thread_pool_processors();
+    cpu->isa = isa;
+    int code = choose_type(b, config->dtype);
+    if (!code)
+        code = choose_heavy(cpu, heavy);
+    if (!code) {
+        cpu->scratch = calloc((size_t)b->threads, sizeof *cpu->scratch);
+        cpu->pool = thread_pool_create(b->threads);
+        if (!cpu->scratch || !cpu->pool)
+            code = log_error(log, UNREEL_ENOMEM, "cpu: cannot start %d threads", b->threads);
+    }
+    if (code < 0) {
+        cpu_close(b);
+        return code;
+    }
+    *backend = b;
+    return 0;
+}
+
+static int open_best(struct backend **backend, const struct backend_config *config,
+                     const unreel_log *log)
+{
+    return cpu_open_as(backend, config, log, CPU_ISAS, NULL);
+}
+
+const struct backend_module backend_cpu = {
+    .abi = BACKEND_ABI,
+    .name = "cpu",
+    .open = open_best,
+};
