@@ -10,7 +10,6 @@
 #include "output_sink.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <gst/app/gstappsrc.h>
 #include <gst/gst.h>
 #include <gst/video/video.h>
@@ -18,14 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "gst_common.h"
+#include "mp4_repair.h"
 
 #define QUEUE_MAX 24     /* raw pictures that wait for the encoder */
 #define FRAGMENT_MS 250  /* of video */
 #define KEY_SECONDS 2    /* longest way between key pictures: seeking */
-#define HEADER_BYTES 64  /* of the file, kept to undo a final rewrite that failed */
 
 struct output_sink {
     struct console *console;
@@ -36,8 +34,7 @@ struct output_sink {
     GstBus *bus;
     GstVideoInfo info;
     int64_t pictures;
-    uint8_t header[HEADER_BYTES]; /* of the fragmented file, see keep_header() */
-    bool header_kept;
+    struct mp4_header header;
     bool failed;
 };
 
@@ -114,48 +111,13 @@ static void set_caps(struct output_sink *s, const struct output_settings *settin
     gst_caps_unref(caps);
 }
 
-/* Offset of the box after the one at `offset`, or 0. */
-static uint64_t next_box(const uint8_t *header, uint64_t offset)
-{
-    if (offset + 8 > HEADER_BYTES)
-        return 0;
-    uint64_t size = GST_READ_UINT32_BE(header + offset);
-    return size >= 8 ? offset + size : 0;
-}
-
-/* At the end the muxer first makes one big "mdat" of all fragments, by changing its size at the
- * file's start, then appends the index. If there is no room for the index (a full disk), nothing
- * can be played any more; with the old start all can. Kept when the end of the stream reaches the
- * muxer, if the file begins with a finished fragment: "ftyp", "free", "mdat", then "moov". */
+/* When the end of the stream reaches the muxer, before it rewrites the file's start. */
 static GstPadProbeReturn keep_header(GstPad *pad, GstPadProbeInfo *info, gpointer opaque)
 {
     struct output_sink *s = opaque;
-    if (GST_EVENT_TYPE(GST_PAD_PROBE_INFO_EVENT(info)) != GST_EVENT_EOS)
-        return GST_PAD_PROBE_OK;
-    uint8_t type[4] = {0};
-    int fd = open(s->file, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return GST_PAD_PROBE_OK;
-    if (pread(fd, s->header, HEADER_BYTES, 0) == HEADER_BYTES) {
-        uint64_t offset = 0;
-        do
-            offset = next_box(s->header, offset);
-        while (offset && offset + 8 <= HEADER_BYTES);
-        s->header_kept = offset && pread(fd, type, 4, (off_t)offset + 4) == 4 &&
-                         !memcmp(type, "moov", 4);
-    }
-    close(fd);
+    if (GST_EVENT_TYPE(GST_PAD_PROBE_INFO_EVENT(info)) == GST_EVENT_EOS)
+        mp4_header_keep(&s->header, s->file);
     return GST_PAD_PROBE_OK;
-}
-
-static void restore_header(struct output_sink *s)
-{
-    int fd = s->header_kept ? open(s->file, O_WRONLY | O_CLOEXEC) : -1;
-    if (fd < 0)
-        return;
-    if (pwrite(fd, s->header, HEADER_BYTES, 0) != HEADER_BYTES)
-        console_warning(s->console, "%s: not playable: %s", s->file, strerror(errno));
-    close(fd);
 }
 
 static int make_pipeline(struct output_sink *s, const struct encoder *encoder,
@@ -310,10 +272,10 @@ static int mp4_close(struct output_sink *s)
         } else {
             gst_message_unref(message);
         }
-        gst_element_set_state(s->pipeline, GST_STATE_NULL);
-        if (s->failed)
-            restore_header(s);
     }
+    gst_element_set_state(s->pipeline, GST_STATE_NULL);
+    if (s->failed && mp4_repair(&s->header, s->file) < 0)
+        console_warning(s->console, "%s: may not be playable: %s", s->file, strerror(errno));
     int code = s->failed ? -1 : 0;
     mp4_free(s);
     return code;

@@ -1,0 +1,95 @@
+"""For tests of the command: counts checks, runs programs, looks into videos.
+
+Every test is a program that ends with end(). Meson gives it, in the environment:
+UNREEL (the command), WRITE_VIDEO (write_video.c), SOURCE (the source folder)."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+UNREEL = os.environ.get('UNREEL', '')
+WRITE_VIDEO = os.environ.get('WRITE_VIDEO', '')
+SOURCE = os.environ.get('SOURCE', '')
+LONG = bool(os.environ.get('UNREEL_TEST_LONG'))
+
+counts = [0, 0]  # passed, failed
+folder = tempfile.mkdtemp(prefix='unreel-test-')
+
+
+def check(condition, what):
+    counts[0 if condition else 1] += 1
+    if not condition:
+        frame = sys._getframe(1)
+        print(f'{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}: failed: {what}',
+              flush=True)
+    return condition
+
+
+def equal(seen, expected, what):
+    check(seen == expected, f'{what}: {seen!r} instead of {expected!r}')
+
+
+def end():
+    shutil.rmtree(folder, ignore_errors=True)
+    print(f'{counts[0]} passed, {counts[1]} failed')
+    sys.exit(1 if counts[1] or not counts[0] else 0)
+
+
+def skip(reason):
+    shutil.rmtree(folder, ignore_errors=True)
+    print(f'skipped: {reason}')
+    sys.exit(77)
+
+
+def path(name):
+    return os.path.join(folder, name)
+
+
+def clean_environment(**more):
+    """Without what a launcher around the tests may have set."""
+    env = {k: v for k, v in os.environ.items()
+           if not k.startswith(('OMPI_', 'SLURM_', 'PMIX_')) and
+           k not in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')}
+    env.update(more)
+    return env
+
+
+def run(*args, env=None, binary=False, **more):
+    """Runs a program; .returncode, .stdout, .stderr."""
+    return subprocess.run([str(a) for a in args], stdin=subprocess.DEVNULL, timeout=600,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env=env or clean_environment(), cwd=folder, text=not binary,
+                          errors=None if binary else 'replace', **more)
+
+
+def unreel(*args, **more):
+    return run(UNREEL, *args, **more)
+
+
+def errors(result):
+    """The lines the command printed."""
+    text = result.stderr if isinstance(result.stderr, str) else result.stderr.decode()
+    return [line for line in text.splitlines() if line.startswith('unreel: ')]
+
+
+def pictures(name):
+    """How many pictures a decoder gets out of a file."""
+    result = run('ffmpeg', '-v', 'error', '-i', path(name), '-map', '0:v', '-f', 'framemd5', '-')
+    return sum(1 for line in result.stdout.splitlines() if not line.startswith('#'))
+
+
+def probe(name):
+    """What ffprobe says: the video stream's fields, with the file's tags as 'tags'."""
+    result = run('ffprobe', '-v', 'error', '-show_streams', '-show_format', '-of', 'json', path(name))
+    seen = json.loads(result.stdout or '{}')
+    stream = seen.get('streams', [{}])[0]
+    stream['tags'] = seen.get('format', {}).get('tags', {})
+    return stream
+
+
+def need(*programs):
+    for program in programs:
+        if not shutil.which(program):
+            skip(f'{program} is not installed')
