@@ -7,7 +7,7 @@
 #include "paths.h"
 
 #define BUNDLED "models/postcard"
-#define TEST_CONFIG "tests/golden/nano/unreel.yaml"
+#define TEST_CONFIG "tests/golden/nano.yaml"
 #define TEST_MODEL "tests/golden/nano/wan_models/Wan2.1-T2V-nano"
 #define TEST_CHECKPOINT "tests/golden/nano/checkpoints/self_forcing_nano.pt"
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import traceback
 
 UNREEL = os.environ.get('UNREEL', '')
 WRITE_VIDEO = os.environ.get('WRITE_VIDEO', '')
@@ -22,6 +23,8 @@ def check(condition, what):
     counts[0 if condition else 1] += 1
     if not condition:
         frame = sys._getframe(1)
+        while frame.f_code.co_filename == __file__ or frame.f_code.co_name == 'fails':
+            frame = frame.f_back
         print(f'{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}: failed: {what}',
               flush=True)
     return condition
@@ -29,6 +32,16 @@ def check(condition, what):
 
 def equal(seen, expected, what):
     check(seen == expected, f'{what}: {seen!r} instead of {expected!r}')
+
+
+def each(*tests):
+    """Runs functions; an exception in one is a failure, the others still run."""
+    for test in tests:
+        try:
+            test()
+        except Exception:
+            counts[1] += 1
+            print(f'{test.__name__}: failed:\n{traceback.format_exc()}', flush=True)
 
 
 def end():

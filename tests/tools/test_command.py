@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from harness import (SOURCE, UNREEL, check, clean_environment, end, equal, errors, folder, path,
+from harness import (SOURCE, UNREEL, check, clean_environment, each, end, equal, errors, folder, path,
                      pictures, probe, run, skip, unreel)
 
 NANO = os.path.join(SOURCE, 'tests/golden/nano')
@@ -277,6 +277,9 @@ def test_images():
 
 
 def start(*args):
+    for name in ('s.mp4', 's.mp4.part'):
+        if exists(name):
+            os.unlink(path(name))
     process = subprocess.Popen([UNREEL, 'generate', '--prompt', 'x', '--size', '256x128',
                                 '--num-output-frames', '600', '--overwrite', *args],
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -350,22 +353,11 @@ def test_check_and_inspect():
 
 if not os.path.isdir(NANO):
     skip('tests/golden/nano is not there')
-test_help()
-test_usage_errors()
-test_bad_inputs()
-test_default_model_says_what_it_is()
-test_same_seed_same_video()
-test_skip_and_overwrite()
-test_check_and_inspect()
+each(test_help, test_usage_errors, test_bad_inputs, test_default_model_says_what_it_is,
+     test_same_seed_same_video, test_skip_and_overwrite, test_check_and_inspect)
 if HAVE_MP4 and shutil.which('ffmpeg'):
-    test_mp4_tags()
-    test_batch()
-    test_extended_prompts()
-    test_ranks()
-    test_mpirun()
-    test_images()
-    test_signals()
-    test_full_disk()
+    each(test_mp4_tags, test_batch, test_extended_prompts, test_ranks, test_mpirun, test_images,
+         test_signals, test_full_disk)
 else:
     print('without GStreamer or ffmpeg: MP4 and pictures not tried')
 end()

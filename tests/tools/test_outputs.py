@@ -3,7 +3,7 @@ import os
 import re
 import subprocess
 
-from harness import LONG, WRITE_VIDEO, check, end, equal, need, path, pictures, probe, run
+from harness import LONG, WRITE_VIDEO, check, each, end, equal, need, path, pictures, probe, run
 
 # A kill may lose what is in the encoder (6 pictures), in the muxer and one fragment (4).
 KILL_LOSS_MAX = 12
@@ -156,13 +156,6 @@ def test_tmpfs():
 
 
 need('ffmpeg', 'ffprobe')
-test_y4m()
-test_y4m_broken_pipe()
-test_mp4()
-test_mp4_pictures_in_order()
-test_other_rates()
-test_kill()
-test_abort()
-test_full_disk()
-test_tmpfs()
+each(test_y4m, test_y4m_broken_pipe, test_mp4, test_mp4_pictures_in_order, test_other_rates, test_kill,
+     test_abort, test_full_disk, test_tmpfs)
 end()

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from harness import SOURCE, check, end, equal, run
+from harness import SOURCE, check, each, end, equal, run
 
 # Folders of src/ that a folder may include from, besides itself, base and the public headers.
 # tools plugins -> public headers <- engine -> model -> backend <- cpu, cuda
@@ -22,6 +22,7 @@ ALLOWED = {
     'diagnose': {'backend', 'config', 'engine', 'model', 'text', 'weights'},
 }
 INSIDE = set(ALLOWED)
+LIBRARY = os.path.abspath(sys.argv[1])
 # What a library must leave to the program: output, environment, the process.
 NEVER = {'printf', 'puts', 'putchar', 'perror', 'stdout', 'stderr', 'getenv', 'secure_getenv', 'exit',
          '_exit', 'quick_exit', 'system', 'signal', 'sigaction'}
@@ -72,13 +73,13 @@ def test_model_names_no_backend():
               f'{os.path.relpath(name, SOURCE)} names a backend')
 
 
-def test_exports(library):
-    result = run('nm', '-D', '--defined-only', library)
+def test_exports():
+    result = run('nm', '-D', '--defined-only', LIBRARY)
     names = [line.split()[-1].split('@')[0] for line in result.stdout.splitlines()]
     check(len(names) > 20, f'{len(names)} exported symbols')
     for name in names:
         check(name.startswith('unreel_'), f'the library exports {name}')
-    result = run('nm', '-D', '--undefined-only', library)
+    result = run('nm', '-D', '--undefined-only', LIBRARY)
     used = {line.split()[-1].split('@')[0] for line in result.stdout.splitlines()}
     if any(name.startswith('__asan') for name in used):
         return
@@ -92,8 +93,7 @@ def test_exported_are_documented():
     for name in glob.glob(os.path.join(SOURCE, 'src/include/unreel/*.h')):
         text = re.sub(r'/\*.*?\*/', '', open(name, encoding='utf-8').read(), flags=re.S)
         declared |= set(re.findall(r'UNREEL_API[^;(]*?\b(unreel_\w+)\(', text))
-    library = sys.argv[1]
-    result = run('nm', '-D', '--defined-only', library)
+    result = run('nm', '-D', '--defined-only', LIBRARY)
     defined = {line.split()[-1].split('@')[0] for line in result.stdout.splitlines()}
     for name in sorted(declared):
         check(name in defined, f'{name} is declared but not in the library')
@@ -124,9 +124,5 @@ def test_headers():
         equal(result.returncode, 0, f'{name} as C++: {result.stderr[:300]}')
 
 
-test_includes()
-test_model_names_no_backend()
-test_exports(sys.argv[1])
-test_exported_are_documented()
-test_headers()
+each(test_includes, test_model_names_no_backend, test_exports, test_exported_are_documented, test_headers)
 end()
