@@ -135,6 +135,9 @@ struct backend_ops {
     /* Optional; NULL: composed from the above. */
     void (*rms_norm_rope)(struct backend *, const struct tensor *y, const struct tensor *x,
                           const struct tensor *gain, float eps, const struct rope_tables *tables);
+
+    /* FLOP/s that the best instruction for a type reaches on all threads, measured now; its name. */
+    double (*peak)(struct backend *, enum tensor_type, const char **instruction);
 };
 
 /* ---- profile ------------------------------------------------------------------------------ */

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "model/video_decoder.h"
+#include "model/video_stream.h"
 
 #define LATENT_WIDTH 16
 
@@ -54,51 +55,14 @@ struct vae {
     struct vae_half encoder, decoder;
 };
 
-/* ---- streams ------------------------------------------------------------------------------------ */
-
-/* What a stream carries from call to call, and the buffers it works in. The network is walked twice by
- * the same code: once planning, which only sizes buffers and histories, then for real. */
-struct vae_stream {
-    struct backend *b;
-    struct arena arena;
-    bool planning;
-    /* Flat buffers of compute type; tensors are cut from their front. */
-    struct tensor x;        /* activations that go from block to block */
-    struct tensor a;        /* the other one: blocks swap them */
-    struct tensor in;       /* input of a causal convolution: history, then the frames */
-    struct tensor qkv, mix; /* attention */
-    struct tensor zero;     /* one element */
-    int64_t x_max, in_max, qkv_max; /* elements */
-    struct tensor *history; /* [kt - 1, h, w, Ci] of each causal convolution, in order of use */
-    int histories, capacity, cursor;
-};
-
-/* Where a walk is: the shape of what is in x. */
-struct vae_shape {
-    int64_t t, h, w, c;
-};
-
-int vae_stream_init(struct vae_stream *stream, struct backend *backend);
-int vae_stream_allocate(struct vae_stream *stream); /* after the planning walk */
-void vae_stream_finish(struct vae_stream *stream);
-void vae_stream_reset(struct vae_stream *stream); /* histories to zero */
-
-/* x or a buffer as [t, h, w, c]. */
-struct tensor vae_view(struct vae_stream *stream, struct tensor *buffer, struct vae_shape shape);
-
-/* Input of the next causal convolution: [history + t, h, w, c], its history in place. The caller
- * writes the frames behind it, then calls vae_causal, which convolves and keeps the new history. */
-struct tensor vae_input(struct vae_stream *stream, struct vae_shape shape, int history);
-void vae_causal(struct vae_stream *stream, struct tensor y, struct tensor in, struct conv *conv,
-                bool accumulate);
+/* ---- blocks in a stream ------------------------------------------------------------------------- */
 
 /* y = act(rms(x) * gain); any shape. */
-void vae_norm(struct vae_stream *stream, struct tensor y, struct tensor x, struct tensor gain,
+void vae_norm(struct video_stream *stream, struct tensor y, struct tensor x, struct tensor gain,
               enum activation act);
 
 /* In: x of `shape`. Out: x of the returned shape. */
-struct vae_shape vae_run_residual(struct vae_stream *stream, struct vae_residual *block,
-                                  struct vae_shape shape);
-void vae_run_attention(struct vae_stream *stream, struct vae_attention *block,
-                       struct vae_shape shape);
-void vae_swap(struct vae_stream *stream); /* a becomes x */
+struct video_shape vae_run_residual(struct video_stream *stream, struct vae_residual *block,
+                                  struct video_shape shape);
+void vae_run_attention(struct video_stream *stream, struct vae_attention *block,
+                       struct video_shape shape);

@@ -9,20 +9,20 @@
 struct decoder {
     struct video_decoder base;
     struct vae *vae;
-    struct vae_stream stream;
+    struct video_stream stream;
     int h, w, frames_max;
     int64_t frame;        /* next latent frame of the stream */
     struct tensor pixels; /* [pictures max, 8h, 8w, 3] */
 };
 
 /* Doubles time: x [t] to a [2t], two convolutions that write every other frame. */
-static struct vae_shape double_time(struct vae_stream *s, struct vae_resample *block,
-                                    struct vae_shape shape)
+static struct video_shape double_time(struct video_stream *s, struct vae_resample *block,
+                                    struct video_shape shape)
 {
-    struct vae_shape out = shape;
+    struct video_shape out = shape;
     out.t = 2 * shape.t;
-    struct tensor x = vae_view(s, &s->x, shape), a = vae_view(s, &s->a, out);
-    struct tensor in = vae_input(s, shape, TIME_HISTORY);
+    struct tensor x = video_view(s, &s->x, shape), a = video_view(s, &s->a, out);
+    struct tensor in = video_input(s, shape, TIME_HISTORY);
     struct tensor pairs = tensor_reshape(a, SHAPE(shape.t, 2, shape.h, shape.w, shape.c));
     if (s->planning)
         return out;
@@ -32,24 +32,24 @@ static struct vae_shape double_time(struct vae_stream *s, struct vae_resample *b
     struct tensor later = tensor_reshape(tensor_slice(pairs, 1, 1, 1),
                                          SHAPE(shape.t, shape.h, shape.w, shape.c));
     op_conv(s->b, earlier, in, &block->time[0], ACT_NONE, false);
-    vae_causal(s, later, in, &block->time[1], false);
-    vae_swap(s);
+    video_causal(s, later, in, &block->time[1], ACT_NONE, false);
+    video_swap(s);
     return out;
 }
 
 /* The first latent frame of a stream is not doubled in time and leaves no trace in the history. */
-static struct vae_shape upsample(struct vae_stream *s, struct vae_resample *block,
-                                 struct vae_shape shape, bool first)
+static struct video_shape upsample(struct video_stream *s, struct vae_resample *block,
+                                 struct video_shape shape, bool first)
 {
     if (block->has_time && !first)
         shape = double_time(s, block, shape);
     else if (block->has_time)
         s->cursor++;
-    struct vae_shape out = {shape.t, 2 * shape.h, 2 * shape.w, block->space.co};
-    struct tensor x = vae_view(s, &s->x, shape), a = vae_view(s, &s->a, out);
+    struct video_shape out = {shape.t, 2 * shape.h, 2 * shape.w, block->space.co};
+    struct tensor x = video_view(s, &s->x, shape), a = video_view(s, &s->a, out);
     if (!s->planning) {
         op_conv(s->b, a, x, &block->space, ACT_NONE, false);
-        vae_swap(s);
+        video_swap(s);
     }
     return out;
 }
@@ -57,19 +57,19 @@ static struct vae_shape upsample(struct vae_stream *s, struct vae_resample *bloc
 /* latents [t, h, w, 16] to pixels [t', 8h, 8w, 3]. */
 static void walk(struct decoder *d, struct tensor latents, struct tensor pixels, bool first)
 {
-    struct vae_stream *s = &d->stream;
+    struct video_stream *s = &d->stream;
     struct vae_half *half = &d->vae->decoder;
-    struct vae_shape shape = {latents.shape[0], d->h, d->w, LATENT_WIDTH};
+    struct video_shape shape = {latents.shape[0], d->h, d->w, LATENT_WIDTH};
     int64_t rows = shape.t * shape.h * shape.w;
     s->cursor = 0;
-    struct tensor in = vae_input(s, shape, TIME_HISTORY);
+    struct tensor in = video_input(s, shape, TIME_HISTORY);
     if (!s->planning)
         op_linear(s->b,
                   tensor_reshape(tensor_slice(in, 0, TIME_HISTORY, shape.t),
                                  SHAPE(rows, LATENT_WIDTH)),
                   tensor_reshape(latents, SHAPE(rows, LATENT_WIDTH)), &half->latent, ACT_NONE);
     shape.c = half->first.co;
-    vae_causal(s, vae_view(s, &s->x, shape), in, &half->first, false);
+    video_causal(s, video_view(s, &s->x, shape), in, &half->first, ACT_NONE, false);
 
     shape = vae_run_residual(s, &half->middle[0], shape);
     vae_run_attention(s, &half->attention, shape);
@@ -79,10 +79,10 @@ static void walk(struct decoder *d, struct tensor latents, struct tensor pixels,
         shape = stage->is_resample ? upsample(s, &stage->resample, shape, first)
                                    : vae_run_residual(s, &stage->residual, shape);
     }
-    in = vae_input(s, shape, TIME_HISTORY);
-    vae_norm(s, tensor_slice(in, 0, TIME_HISTORY, shape.t), vae_view(s, &s->x, shape),
+    in = video_input(s, shape, TIME_HISTORY);
+    vae_norm(s, tensor_slice(in, 0, TIME_HISTORY, shape.t), video_view(s, &s->x, shape),
              half->head_gain, ACT_SILU);
-    vae_causal(s, pixels, in, &half->head, false);
+    video_causal(s, pixels, in, &half->head, ACT_NONE, false);
 }
 
 static int pictures(const struct video_decoder *base, int frames)
@@ -120,13 +120,13 @@ static void reset(struct video_decoder *base)
 {
     struct decoder *d = (struct decoder *)base;
     d->frame = 0;
-    vae_stream_reset(&d->stream);
+    video_stream_reset(&d->stream);
 }
 
 static void close_decoder(struct video_decoder *base)
 {
     struct decoder *d = (struct decoder *)base;
-    vae_stream_finish(&d->stream);
+    video_stream_finish(&d->stream);
     free(d);
 }
 
@@ -153,12 +153,12 @@ int vae_decoder_open(struct video_decoder **decoder, struct vae *vae, int h, int
     d->h = h;
     d->w = w;
     d->frames_max = frames_max;
-    vae_stream_init(&d->stream, vae->backend);
+    video_stream_init(&d->stream, vae->backend);
     struct tensor latents = tensor_make(NULL, TENSOR_F32, SHAPE(PASS_FRAMES, h, w, LATENT_WIDTH));
     walk(d, latents, (struct tensor){0}, false);
     d->pixels = arena_tensor(&d->stream.arena, vae->backend->compute,
                              SHAPE(4 * (int64_t)frames_max, 8 * h, 8 * w, 3));
-    int code = vae_stream_allocate(&d->stream);
+    int code = video_stream_allocate(&d->stream);
     d->base.bytes = d->stream.arena.bytes;
     if (code < 0) {
         close_decoder(&d->base);

@@ -10,7 +10,7 @@
 struct encoder {
     struct video_encoder base;
     struct vae *vae;
-    struct vae_stream stream;
+    struct video_stream stream;
     int h, w, frames_max;
     int64_t frame;         /* next latent frame of the stream */
     struct tensor mu;      /* f32 [h w, 32]: input of the last 1x1x1 convolution */
@@ -19,33 +19,33 @@ struct encoder {
 
 /* Halves time: over the last frame of the group before and this one. The stream's first picture passes
  * untouched; it is the history of the second. */
-static struct vae_shape halve_time(struct vae_stream *s, struct vae_resample *block,
-                                   struct vae_shape shape, bool first)
+static struct video_shape halve_time(struct video_stream *s, struct vae_resample *block,
+                                   struct video_shape shape, bool first)
 {
-    struct vae_shape out = shape;
+    struct video_shape out = shape;
     out.t = shape.t / 2;
-    struct tensor x = vae_view(s, &s->x, shape);
+    struct tensor x = video_view(s, &s->x, shape);
     if (first) {
         op_copy(s->b, s->history[s->cursor++], x);
         return shape;
     }
-    struct tensor in = vae_input(s, shape, TIME_HISTORY);
+    struct tensor in = video_input(s, shape, TIME_HISTORY);
     if (!s->planning)
         op_copy(s->b, tensor_slice(in, 0, TIME_HISTORY, shape.t), x);
-    vae_causal(s, vae_view(s, &s->a, out), in, &block->time[0], false);
+    video_causal(s, video_view(s, &s->a, out), in, &block->time[0], ACT_NONE, false);
     if (!s->planning)
-        vae_swap(s);
+        video_swap(s);
     return out;
 }
 
-static struct vae_shape downsample(struct vae_stream *s, struct vae_resample *block,
-                                   struct vae_shape shape, bool first)
+static struct video_shape downsample(struct video_stream *s, struct vae_resample *block,
+                                   struct video_shape shape, bool first)
 {
-    struct vae_shape out = {shape.t, shape.h / 2, shape.w / 2, block->space.co};
-    struct tensor x = vae_view(s, &s->x, shape), a = vae_view(s, &s->a, out);
+    struct video_shape out = {shape.t, shape.h / 2, shape.w / 2, block->space.co};
+    struct tensor x = video_view(s, &s->x, shape), a = video_view(s, &s->a, out);
     if (!s->planning) {
         op_conv(s->b, a, x, &block->space, ACT_NONE, false);
-        vae_swap(s);
+        video_swap(s);
     }
     return block->has_time ? halve_time(s, block, out, first) : out;
 }
@@ -53,15 +53,15 @@ static struct vae_shape downsample(struct vae_stream *s, struct vae_resample *bl
 /* pixels f32 [t, 8h, 8w, 3] to one latent frame [1, h, w, 16]. */
 static void walk(struct encoder *e, struct tensor pixels, struct tensor latent, bool first)
 {
-    struct vae_stream *s = &e->stream;
+    struct video_stream *s = &e->stream;
     struct vae_half *half = &e->vae->encoder;
-    struct vae_shape shape = {pixels.shape[0], 8 * e->h, 8 * e->w, 3};
+    struct video_shape shape = {pixels.shape[0], 8 * e->h, 8 * e->w, 3};
     s->cursor = 0;
-    struct tensor in = vae_input(s, shape, HISTORY);
+    struct tensor in = video_input(s, shape, HISTORY);
     if (!s->planning)
         op_copy(s->b, tensor_slice(in, 0, HISTORY, shape.t), pixels);
     shape.c = half->first.co;
-    vae_causal(s, vae_view(s, &s->x, shape), in, &half->first, false);
+    video_causal(s, video_view(s, &s->x, shape), in, &half->first, ACT_NONE, false);
     for (int i = 0; i < half->stages; i++) {
         struct vae_stage *stage = &half->stage[i];
         shape = stage->is_resample ? downsample(s, &stage->resample, shape, first)
@@ -71,12 +71,12 @@ static void walk(struct encoder *e, struct tensor pixels, struct tensor latent, 
     vae_run_attention(s, &half->attention, shape);
     shape = vae_run_residual(s, &half->middle[1], shape);
 
-    in = vae_input(s, shape, HISTORY);
-    vae_norm(s, tensor_slice(in, 0, HISTORY, shape.t), vae_view(s, &s->x, shape), half->head_gain,
+    in = video_input(s, shape, HISTORY);
+    vae_norm(s, tensor_slice(in, 0, HISTORY, shape.t), video_view(s, &s->x, shape), half->head_gain,
              ACT_SILU);
     shape.c = 2 * LATENT_WIDTH;
-    struct tensor mu = vae_view(s, &s->a, shape);
-    vae_causal(s, mu, in, &half->head, false);
+    struct tensor mu = video_view(s, &s->a, shape);
+    video_causal(s, mu, in, &half->head, ACT_NONE, false);
     if (s->planning)
         return;
     int64_t rows = shape.h * shape.w;
@@ -111,13 +111,13 @@ static void reset(struct video_encoder *base)
 {
     struct encoder *e = (struct encoder *)base;
     e->frame = 0;
-    vae_stream_reset(&e->stream);
+    video_stream_reset(&e->stream);
 }
 
 static void close_encoder(struct video_encoder *base)
 {
     struct encoder *e = (struct encoder *)base;
-    vae_stream_finish(&e->stream);
+    video_stream_finish(&e->stream);
     free(e);
 }
 
@@ -138,11 +138,11 @@ int vae_encoder_open(struct video_encoder **encoder, struct vae *vae, int h, int
     e->h = h;
     e->w = w;
     e->frames_max = frames_max;
-    vae_stream_init(&e->stream, vae->backend);
+    video_stream_init(&e->stream, vae->backend);
     walk(e, tensor_make(NULL, TENSOR_F32, SHAPE(GROUP, 8 * h, 8 * w, 3)), (struct tensor){0}, false);
     e->mu = arena_tensor(&e->stream.arena, TENSOR_F32, SHAPE((int64_t)h * w, 2 * LATENT_WIDTH));
     e->latents = arena_tensor(&e->stream.arena, TENSOR_F32, SHAPE(frames_max, h, w, LATENT_WIDTH));
-    int code = vae_stream_allocate(&e->stream);
+    int code = video_stream_allocate(&e->stream);
     e->base.bytes = e->stream.arena.bytes;
     if (code < 0) {
         close_encoder(&e->base);

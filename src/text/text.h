@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backend/backend.h"
+#include "weights/weights.h"
 
 /* ---- cleaning ------------------------------------------------------------------------------ */
 
@@ -31,6 +32,9 @@ struct text_encoder;
 /* Sizes are read off the tensors. The weights stay mapped; each layer is used and let go. */
 int text_encoder_open(struct text_encoder **encoder, struct backend *backend, const char *path,
                       const unreel_log *log);
+/* The same from weights that are open already; they are the encoder's to close, also on failure. */
+int text_encoder_from_weights(struct text_encoder **encoder, struct backend *backend,
+                              struct weights *weights, const unreel_log *log);
 void text_encoder_close(struct text_encoder *encoder);
 int text_encoder_dim(const struct text_encoder *encoder);
 

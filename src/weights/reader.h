@@ -52,3 +52,6 @@ int file_tensors_open(struct file_tensors *tensors, const char *path, const unre
 
 /* Elements of a shape; false if there are too many to address. Zero-length dimensions are fine. */
 bool shape_count(int dims, const int64_t *shape, int64_t *count);
+
+/* The path of a shard beside its index, the caller's to free; NULL if the name would lead elsewhere. */
+char *weights_shard_path(const char *beside, const char *name);

@@ -47,7 +47,7 @@ static void strip_prefixes(char *name)
 
 static bool in_set(const struct file_tensor *t, const char *set)
 {
-    return t->set == (int)strlen(set) && !memcmp(t->name, set, strlen(set));
+    return t->set > 0 && (size_t)t->set == strlen(set) && !strncmp(t->name, set, (size_t)t->set);
 }
 
 /* Appends the distinct sets of a file to `text`, which it returns. */
@@ -118,19 +118,19 @@ static bool is_contiguous(const struct file_tensor *t)
 }
 
 /* Gathers elements in order of the shape. */
-static void gather(char *to, const char *from, const struct file_tensor *t, int dim)
+static void gather(char *to, const char *from, const struct file_tensor *t)
 {
     size_t element = (size_t)t->type->size;
-    size_t inner = element;
-    for (int i = dim + 1; i < t->dims; i++)
-        inner *= (size_t)t->shape[i];
-    for (int64_t i = 0; i < t->shape[dim]; i++) {
-        const char *at = from + (size_t)(i * t->stride[dim]) * element;
-        if (dim + 1 == t->dims)
-            memcpy(to, at, element);
-        else
-            gather(to, at, t, dim + 1);
-        to += inner;
+    int64_t at[TENSOR_DIMS] = {0}, offset = 0, count = (int64_t)(t->bytes / element);
+    for (int64_t i = 0; i < count; i++, to += element) {
+        memcpy(to, from + (size_t)offset * element, element);
+        for (int d = t->dims - 1; d >= 0; d--) { /* the next index, like an odometer */
+            offset += t->stride[d];
+            if (++at[d] < t->shape[d])
+                break;
+            offset -= at[d] * t->stride[d];
+            at[d] = 0;
+        }
     }
 }
 
@@ -146,7 +146,7 @@ static int add_weight(struct weights *w, const struct file_tensors *file, struct
         char *copy = aligned_alloc(64, (t->bytes + 63) / 64 * 64);
         if (!copy)
             return log_error(w->log, UNREEL_ENOMEM, "%s: out of memory", w->path);
-        gather(copy, data, t, 0);
+        gather(copy, data, t);
         w->copies[w->copies_count++] = data = copy;
         weight->mapped = false;
     }
@@ -219,8 +219,7 @@ static int open_file(struct weights *w, char *path, const char *set)
     return add_file(w, &w->file[w->files++], set);
 }
 
-/* A name in the folder of `beside`; NULL if it would lead elsewhere. */
-static char *shard_path(const char *beside, const char *name)
+char *weights_shard_path(const char *beside, const char *name)
 {
     const char *slash = strrchr(beside, '/');
     int folder = slash ? (int)(slash - beside) + 1 : 0;
@@ -248,7 +247,7 @@ static int open_shards(struct weights *w, const struct json *map, const char *se
     int code = 0;
     for (size_t i = 0; code == 0 && i < json_length(map); i++) {
         const char *name = json_text(json_at(map, i));
-        char *path = name ? shard_path(w->path, name) : NULL;
+        char *path = name ? weights_shard_path(w->path, name) : NULL;
         if (!path)
             return log_error(w->log, UNREEL_EFORMAT, "%s: %.200s: not the name of a shard", w->path,
                              json_key(map, i));
@@ -344,6 +343,33 @@ int weights_open(struct weights **weights, const char *path, const char *set, co
         code = ends_with(w->path, ".json") ? open_index(w, set) : open_file(w, strdup(w->path), set);
     if (code == 0)
         code = sort_weights(w);
+    if (code < 0) {
+        weights_close(w);
+        return code;
+    }
+    w->log = NULL;
+    *weights = w;
+    return 0;
+}
+
+int weights_from_memory(struct weights **weights, const char *label, struct weight *list, size_t count,
+                        void **blocks, size_t blocks_count, const unreel_log *log)
+{
+    struct weights *w = calloc(1, sizeof *w);
+    char *path = strdup(label);
+    *weights = NULL;
+    if (!w || !path) {
+        for (size_t i = 0; i < blocks_count; i++)
+            free(blocks[i]);
+        free(blocks);
+        free(list);
+        free(path);
+        free(w);
+        return log_error(log, UNREEL_ENOMEM, "%s: out of memory", label);
+    }
+    *w = (struct weights){.path = path, .log = log, .list = list, .count = count, .copies = blocks,
+                          .copies_count = blocks_count};
+    int code = sort_weights(w);
     if (code < 0) {
         weights_close(w);
         return code;

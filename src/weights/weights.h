@@ -30,6 +30,11 @@ const struct weight *weights_find(const struct weights *weights, const char *nam
 /* A metadata entry of a safetensors file, or NULL. */
 const char *weights_metadata(const struct weights *weights, const char *key);
 
+/* A set in memory, which it takes over with its blocks (free) and names, also on failure. `label` stands
+ * for the path. The list is sorted in place. */
+int weights_from_memory(struct weights **weights, const char *label, struct weight *list, size_t count,
+                        void **blocks, size_t blocks_count, const unreel_log *log);
+
 /* Writes safetensors, complete or not at all (through a temporary name). Host tensors, contiguous. */
 int weights_save(const char *path, const struct weight *list, size_t count,
                  const char *const *metadata /* key, value, ..., NULL; or NULL */,

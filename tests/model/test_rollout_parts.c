@@ -1,4 +1,5 @@
 /* The small parts of a rollout: schedule, block plan, cache slots, noise, rotary angles. */
+#include "base/philox.h"
 #include "model/blocks.h"
 #include "model/kv_cache.h"
 #include "model/noise.h"

@@ -1,0 +1,43 @@
+/* What a causal video network carries from call to call, and the buffers it works in.
+ *
+ * The network is walked twice by the same code: once planning, which only sizes buffers and allocates
+ * histories, then for real. Causality is a buffer layout: the input of a causal convolution starts with
+ * its history, so nothing is padded or joined. */
+#pragma once
+
+#include "backend/backend.h"
+
+struct video_stream {
+    struct backend *b;
+    struct arena arena;
+    bool planning;
+    /* Flat buffers of compute type; tensors are cut from their front. */
+    struct tensor x;        /* activations that go from block to block */
+    struct tensor a;        /* the other one: blocks swap them */
+    struct tensor in;       /* input of a causal convolution: history, then the frames */
+    struct tensor qkv, mix; /* attention */
+    struct tensor zero;     /* one element */
+    int64_t x_max, in_max, qkv_max; /* elements */
+    struct tensor *history; /* [kt - 1, h, w, Ci] of each causal convolution, in order of use */
+    int histories, capacity, cursor;
+};
+
+/* Where a walk is: the shape of what is in x. */
+struct video_shape {
+    int64_t t, h, w, c;
+};
+
+int video_stream_init(struct video_stream *stream, struct backend *backend);
+int video_stream_allocate(struct video_stream *stream); /* after the planning walk */
+void video_stream_finish(struct video_stream *stream);
+void video_stream_reset(struct video_stream *stream); /* histories to zero */
+
+/* x or a buffer as [t, h, w, c]. */
+struct tensor video_view(struct video_stream *stream, struct tensor *buffer, struct video_shape shape);
+
+/* Input of the next causal convolution: [history + t, h, w, c], its history in place. The caller
+ * writes the frames behind it, then calls video_causal, which convolves and keeps the new history. */
+struct tensor video_input(struct video_stream *stream, struct video_shape shape, int history);
+void video_causal(struct video_stream *stream, struct tensor y, struct tensor in, struct conv *conv,
+                  enum activation act, bool accumulate);
+void video_swap(struct video_stream *stream); /* a becomes x */
