@@ -8,7 +8,8 @@
 #include <string.h>
 #include <unreel/unreel.h>
 
-static int test_passed, test_failed;
+/* Weak: one of each, also where a program has several files. */
+__attribute__((weak)) int test_passed, test_failed;
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -40,7 +41,7 @@ static inline int test_end(void)
 }
 
 /* The last message at warning or error level, for tests of errors; prints nothing. */
-static char test_message[2048];
+__attribute__((weak)) char test_message[2048];
 
 static inline void test_log_write(void *opaque, int level, const char *message)
 {

@@ -1,99 +1,120 @@
-/* Convolutions, plain. Weights become f32 [kt, kh, kw, Ci, Co] at the first use. */
-#include "cpu/cpu.h"
-
+/* Convolutions, plain: every output pixel is a row of kt * kh * kw * Ci inputs, gathered piece by
+ * piece, times packed weights. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
+#include "cpu/product.h"
 
 struct plain_conv {
-    float *weight; /* [kt * kh * kw, Ci, Co] */
-    float *bias;   /* [Co] */
+    struct cpu_packed packed; /* inputs ordered [kt, kh, kw, Ci] */
 };
 
 int cpu_conv_init(struct backend *b, struct conv *w)
 {
-    w->impl = calloc(1, sizeof(struct plain_conv));
-    return w->impl ? 0 : UNREEL_ENOMEM;
+    struct plain_conv *impl = calloc(1, sizeof *impl);
+    bool rounded = cpu_rounds_weights(b, false);
+    enum tensor_type type = rounded ? TENSOR_BF16 : w->desc.weight.type;
+    if (!impl)
+        return UNREEL_ENOMEM;
+    if (!cpu_packed_init(&impl->packed, cpu_of(b)->kernels, w->co, w->ci * w->kt * w->kh * w->kw,
+                         type == TENSOR_BF16 ? TENSOR_BF16 : TENSOR_F32, rounded)) {
+        free(impl);
+        return UNREEL_ENOMEM;
+    }
+    w->impl = impl;
+    return 0;
 }
 
 void cpu_conv_finish(struct backend *b, struct conv *w)
 {
     struct plain_conv *impl = w->impl;
-    free(impl->weight);
-    free(impl->bias);
+    cpu_packed_finish(&impl->packed);
     free(impl);
     w->impl = NULL;
 }
 
-static bool convert(struct backend *b, struct conv *w)
+static void load_weights(const void *arg, int64_t n, int64_t k, int64_t count, float *to)
+{
+    const struct conv *w = arg;
+    int64_t taps = w->kt * w->kh * w->kw;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t tap = (k + i) / w->ci, ci = (k + i) % w->ci;
+        cpu_load_file(to + i, &w->desc.weight, (n * w->ci + ci) * taps + tap, 1);
+    }
+}
+
+static bool pack(struct backend *b, struct conv *w)
 {
     struct plain_conv *impl = w->impl;
-    int64_t taps = w->kt * w->kh * w->kw;
-    impl->weight = malloc((size_t)(taps * w->ci * w->co) * sizeof(float));
-    impl->bias = calloc((size_t)w->co, sizeof(float));
-    if (!impl->weight || !impl->bias) {
-        free(impl->weight);
-        impl->weight = NULL;
-        backend_fail(b, UNREEL_ENOMEM, "out of memory: weights [%lld, %lld]", (long long)w->co,
-                     (long long)w->ci);
+    if (!cpu_pack(cpu_of(b), &impl->packed, load_weights, w))
         return false;
-    }
-    bool rounded = cpu_rounds_weights(b, false);
-    for (int64_t i = 0; i < w->co * w->ci * taps; i++) {
-        int64_t tap = i % taps, ci = i / taps % w->ci, co = i / taps / w->ci;
-        cpu_load_weights(&impl->weight[(tap * w->ci + ci) * w->co + co], &w->desc.weight, i, 1,
-                         rounded);
-    }
     if (w->desc.bias.data)
-        cpu_load_weights(impl->bias, &w->desc.bias, 0, w->co, false);
+        cpu_load_file(impl->packed.bias, &w->desc.bias, 0, w->co);
     if (w->desc.mapped)
         file_drop_pages(w->desc.weight.data, tensor_bytes(&w->desc.weight));
     return true;
 }
 
-/* Adds one pixel's share: sum [Co] += x [Ci] weight [Ci, Co]. */
-static void add_pixel(float *sum, const struct tensor *x, int64_t at, const float *weight,
-                      const struct conv *w)
+struct pixels {
+    struct cpu_backend *cpu;
+    const struct tensor *y, *x; /* [To, Ho, Wo, Co], [Ti, H, W, Ci] */
+    const struct conv *w;
+};
+
+/* Channels [c, c + count) that one tap sees from output pixel (t, h, v). */
+static void load_tap(const struct pixels *p, int64_t t, int64_t h, int64_t v, int64_t tap,
+                     int64_t c, int64_t count, float *to)
 {
-    for (int64_t ci = 0; ci < w->ci; ci++, weight += w->co) {
-        float v = cpu_get(x, at + ci);
-        for (int64_t co = 0; co < w->co; co++)
-            sum[co] += v * weight[co];
+    const struct conv *w = p->w;
+    const struct tensor *x = p->x;
+    int up = w->desc.upsample ? 2 : 1;
+    int64_t it = t * w->desc.stride_t + tap / (w->kh * w->kw);
+    int64_t ih = h * w->desc.stride + tap / w->kw % w->kh - w->desc.pad_before;
+    int64_t iw = v * w->desc.stride + tap % w->kw - w->desc.pad_before;
+    if (ih < 0 || iw < 0 || ih >= up * x->shape[1] || iw >= up * x->shape[2]) {
+        memset(to, 0, (size_t)count * sizeof *to);
+        return;
+    }
+    int64_t at = it * x->stride[0] + (ih / up * x->shape[2] + iw / up) * w->ci + c;
+    p->cpu->kernels->convert((struct cpu_row){to, TENSOR_F32}, cpu_row_of(x, at), count);
+}
+
+static void load_input(const void *arg, int64_t m, int64_t k, int64_t count, float *to)
+{
+    const struct pixels *p = arg;
+    int64_t wide = p->y->shape[2], area = p->y->shape[1] * wide, ci = p->w->ci;
+    while (count > 0) {
+        int64_t c = k % ci, most = ci - c, n = count < most ? count : most;
+        load_tap(p, m / area, m % area / wide, m % wide, k / ci, c, n, to);
+        k += n;
+        to += n;
+        count -= n;
     }
 }
 
-static void sum_pixel(float *sum, const struct tensor *x, const struct conv *w, int64_t t,
-                      int64_t h, int64_t v)
+static struct cpu_row find_output(const void *arg, int64_t m)
 {
-    const struct plain_conv *impl = w->impl;
-    int up = w->desc.upsample ? 2 : 1;
-    for (int64_t tap = 0; tap < w->kt * w->kh * w->kw; tap++) {
-        int64_t kt = tap / (w->kh * w->kw), kh = tap / w->kw % w->kh, kw = tap % w->kw;
-        int64_t ih = h * w->desc.stride + kh - w->desc.pad_before;
-        int64_t iw = v * w->desc.stride + kw - w->desc.pad_before;
-        if (ih < 0 || iw < 0 || ih >= up * x->shape[1] || iw >= up * x->shape[2])
-            continue;
-        int64_t at = (t * w->desc.stride_t + kt) * x->stride[0] +
-                     (ih / up * x->shape[2] + iw / up) * w->ci;
-        add_pixel(sum, x, at, impl->weight + tap * w->ci * w->co, w);
-    }
+    const struct pixels *p = arg;
+    int64_t area = p->y->shape[1] * p->y->shape[2];
+    return cpu_row_of(p->y, m / area * p->y->stride[0] + m % area * p->w->co);
 }
 
 void cpu_conv(struct backend *b, const struct tensor *y, const struct tensor *x, struct conv *w,
               enum activation act, bool accumulate)
 {
     struct plain_conv *impl = w->impl;
-    if ((!impl->weight && !convert(b, w)) ||
-        !cpu_scratch_reserve(cpu_of(b), (size_t)w->co * sizeof(float)))
+    if (!impl->packed.data && !pack(b, w))
         return;
-    float *sum = cpu_scratch_of(cpu_of(b), 0);
-    int64_t area = y->shape[1] * y->shape[2];
-    for (int64_t p = 0; p < y->shape[0] * area; p++) {
-        int64_t at = p / area * y->stride[0] + p % area * w->co;
-        for (int64_t co = 0; co < w->co; co++)
-            sum[co] = impl->bias[co] + (accumulate ? cpu_get(y, at + co) : 0);
-        sum_pixel(sum, x, w, p / area, p % area / y->shape[2], p % y->shape[2]);
-        for (int64_t co = 0; co < w->co; co++)
-            cpu_set(y, at + co, cpu_activation(sum[co], act));
-    }
+    struct pixels pixels = {cpu_of(b), y, x, w};
+    struct cpu_product product = {
+        .weights = &impl->packed,
+        .m = y->shape[0] * y->shape[1] * y->shape[2],
+        .input = load_input,
+        .output = find_output,
+        .arg = &pixels,
+        .act = act,
+        .accumulate = accumulate,
+    };
+    cpu_product_run(cpu_of(b), &product);
 }

@@ -55,16 +55,6 @@ void *cpu_scratch_of(struct cpu_backend *cpu, int thread)
     return cpu->scratch[thread].data;
 }
 
-void cpu_load_weights(float *y, const struct tensor *x, int64_t start, int64_t count,
-                      bool round_bf16)
-{
-    for (int64_t i = 0; i < count; i++) {
-        y[i] = tensor_element(x->data, x->type, start + i);
-        if (round_bf16)
-            y[i] = bf16_to_f32(bf16_from_f32(y[i]));
-    }
-}
-
 static void cpu_close(struct backend *b)
 {
     struct cpu_backend *cpu = cpu_of(b);
@@ -137,41 +127,10 @@ static const struct backend_ops ops = {
     .mul = cpu_mul,
     .combine = cpu_combine,
     .picture = cpu_picture,
+    .rms_norm_rope = cpu_rms_norm_rope,
 };
 
-bool cpu_isa_usable(enum cpu_isa isa)
-{
-    switch (isa) {
-    case CPU_BASELINE:
-        return true;
-#if defined(__x86_64__)
-    case CPU_AVX2:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    case CPU_AVX512:
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-#endif
-    default:
-        return false;
-    }
-}
-
-const char *cpu_isa_name(enum cpu_isa isa)
-{
-    static const char *const names[] = {"baseline", "avx2", "avx512"};
-    return names[isa];
-}
-
-bool cpu_prefers_bf16(void)
-{
-#if defined(__x86_64__)
-    return __builtin_cpu_supports("avx512bf16"); /* processors with AMX have it too */
-#else
-    return false;
-#endif
-}
-
-static int choose_type(struct backend *b, const char *dtype)
+static int choose_type(struct backend *b, const char *dtype, bool force_bf16)
 {
     if (!strcmp(dtype, "auto")) {
         b->compute = cpu_prefers_bf16() ? TENSOR_BF16 : TENSOR_F32;
@@ -179,7 +138,7 @@ static int choose_type(struct backend *b, const char *dtype)
         b->compute = TENSOR_F32;
     } else if (strcmp(dtype, "bf16")) {
         return log_error(&b->log, UNREEL_EINVAL, "dtype %s: not one of auto, f32, bf16", dtype);
-    } else if (cpu_prefers_bf16()) {
+    } else if (force_bf16 || cpu_prefers_bf16()) {
         b->compute = TENSOR_BF16;
     } else {
         b->round_bf16 = true;
@@ -202,13 +161,14 @@ static int choose_heavy(struct cpu_backend *cpu, const char *name)
 }
 
 int cpu_open_as(struct backend **backend, const struct backend_config *config,
-                const unreel_log *log, enum cpu_isa isa, const char *heavy)
+                const unreel_log *log, const struct cpu_choice *choice)
 {
     *backend = NULL;
-    if (isa == CPU_ISAS)
-        while (!cpu_isa_usable(--isa))
-            ;
-    else if (!cpu_isa_usable(isa))
+    enum cpu_isa isa = choice->isa;
+    if (!choice->force_isa)
+        for (isa = CPU_ISAS - 1; !cpu_isa_kernels(isa);)
+            isa--;
+    else if (!cpu_isa_kernels(isa))
         return UNREEL_EUNSUPPORTED;
     struct cpu_backend *cpu = calloc(1, sizeof *cpu);
     if (!cpu)
@@ -219,9 +179,10 @@ int cpu_open_as(struct backend **backend, const struct backend_config *config,
         b->log = *log;
     b->threads = config->threads > 0 ? config->threads : thread_pool_processors();
     cpu->isa = isa;
-    int code = choose_type(b, config->dtype);
+    cpu->kernels = cpu_isa_kernels(isa);
+    int code = choose_type(b, config->dtype, choice->force_bf16);
     if (!code)
-        code = choose_heavy(cpu, heavy);
+        code = choose_heavy(cpu, choice->heavy);
     if (!code) {
         cpu->scratch = calloc((size_t)b->threads, sizeof *cpu->scratch);
         cpu->pool = thread_pool_create(b->threads);
@@ -239,7 +200,7 @@ int cpu_open_as(struct backend **backend, const struct backend_config *config,
 static int open_best(struct backend **backend, const struct backend_config *config,
                      const unreel_log *log)
 {
-    return cpu_open_as(backend, config, log, CPU_ISAS, NULL);
+    return cpu_open_as(backend, config, log, &(struct cpu_choice){0});
 }
 
 const struct backend_module backend_cpu = {

@@ -1,9 +1,9 @@
 /* The CPU backend: what its files share.
  *
  * cpu.c opens it, chooses instruction set and implementation, and holds memory; the light operations
- * (elementwise.c, norm.c, rope.c, picture.c) are final. The heavy ones, matrix products,
+ * (elementwise.c, norm.c, picture.c) split rows over threads and call the kernels of kernels.h. The heavy ones, matrix products,
  * convolutions and attention, come as an implementation, struct cpu_heavy: the plain one
- * (plain.c over linear.c, conv.c, attention.c) works everywhere; a faster one (oneDNN) goes in front
+ * (plain.c over linear.c, conv.c, attention.c, product.c) works everywhere; a faster one (oneDNN) goes in front
  * of it in cpu_heavies[]. One implementation serves a backend for its whole life, so `impl` of a
  * weight is always its own.
  *
@@ -16,6 +16,7 @@
 
 #include "backend/backend.h"
 #include "base/thread_pool.h"
+#include "cpu/kernels.h"
 
 /* Instruction sets that the same source is compiled for. */
 enum cpu_isa {
@@ -28,6 +29,7 @@ enum cpu_isa {
 struct cpu_backend {
     struct backend base; /* first */
     enum cpu_isa isa;
+    const struct cpu_kernels *kernels; /* of isa */
     const struct cpu_heavy *heavy;
     struct thread_pool *pool; /* base.threads threads */
     struct cpu_scratch *scratch; /* one a thread */
@@ -72,12 +74,20 @@ void cpu_attention(struct backend *, const struct tensor *y, const struct tensor
                    const struct tensor *k, const struct tensor *v, float scale,
                    const struct tensor *relative_bias);
 
-/* Opens with a given instruction set and implementation instead of the best: for tests. isa CPU_ISAS
- * and heavy NULL choose. UNREEL_EUNSUPPORTED, silently, if this machine or build has it not. */
-int cpu_open_as(struct backend **backend, const struct backend_config *config,
-                const unreel_log *log, enum cpu_isa isa, const char *heavy);
+/* What tests force; zeros and NULL choose as ever. */
+struct cpu_choice {
+    bool force_isa;
+    enum cpu_isa isa;
+    const char *heavy; /* name of the implementation */
+    bool force_bf16;   /* dtype bf16 is bf16 also on a processor that does not multiply it */
+};
 
-bool cpu_isa_usable(enum cpu_isa isa);
+/* UNREEL_EUNSUPPORTED, silently, if this machine or build has not what was forced. */
+int cpu_open_as(struct backend **backend, const struct backend_config *config,
+                const unreel_log *log, const struct cpu_choice *choice);
+
+/* NULL: not on this machine. */
+const struct cpu_kernels *cpu_isa_kernels(enum cpu_isa isa);
 const char *cpu_isa_name(enum cpu_isa isa);
 
 /* Whether dtype "auto" is bf16: the processor multiplies bf16 and the implementation can use it. */
@@ -92,10 +102,6 @@ void cpu_free(struct backend *b, void *data);
  * undefined; kept for the next operation. False: the backend has failed. Call it outside of loops. */
 bool cpu_scratch_reserve(struct cpu_backend *cpu, size_t bytes);
 void *cpu_scratch_of(struct cpu_backend *cpu, int thread); /* inside of loops */
-
-/* Elements [start, start + count) of a file's tensor as f32, rounded to bf16 first if asked. */
-void cpu_load_weights(float *y, const struct tensor *x, int64_t start, int64_t count,
-                      bool round_bf16);
 
 /* Whether values of this weight are rounded to bf16: both where they are kept as bf16 and where
  * bf16 is only imitated. */
@@ -116,6 +122,8 @@ void cpu_layer_norm(struct backend *, const struct tensor *y, const struct tenso
                     float scale_offset);
 void cpu_rope(struct backend *, const struct tensor *y, const struct tensor *x,
               const struct rope_tables *tables);
+void cpu_rms_norm_rope(struct backend *, const struct tensor *y, const struct tensor *x,
+                       const struct tensor *gain, float eps, const struct rope_tables *tables);
 void cpu_add_gated(struct backend *, const struct tensor *x, const struct tensor *y,
                    const struct tensor *gate);
 void cpu_mul(struct backend *, const struct tensor *y, const struct tensor *a,
@@ -141,4 +149,14 @@ static inline void cpu_set(const struct tensor *t, int64_t i, float x)
         ((uint16_t *)t->data)[i] = bf16_from_f32(x);
 }
 
-float cpu_activation(float x, enum activation act);
+/* Element i (of its strides: t->data[i]) and what follows it, for kernels. */
+static inline struct cpu_row cpu_row_of(const struct tensor *t, int64_t i)
+{
+    return cpu_row_at((struct cpu_row){t->data, t->type}, i);
+}
+
+/* How many rows of `width` elements make a piece of work worth waking a thread for. */
+static inline int64_t cpu_grain(int64_t width)
+{
+    return width < 16384 ? 16384 / (width > 0 ? width : 1) : 1;
+}

@@ -1,0 +1,65 @@
+/* Inner loops, compiled once for each instruction set from the same source (kernels/), chosen at run
+ * time. They work on rows in one thread, know no tensors and cannot fail. */
+#pragma once
+
+#include <stddef.h>
+
+#include "backend/backend.h"
+
+/* n contiguous elements of either type (f32, bf16). */
+struct cpu_row {
+    void *data;
+    enum tensor_type type;
+};
+
+/* Floats that cpu_kernels.gemm multiplies a row of weights by at once are never more than this. */
+#define CPU_GEMM_WIDTH_MAX 32
+
+struct cpu_kernels {
+    /* Unless said otherwise y may be x: the same memory, type and place. */
+
+    void (*convert)(struct cpu_row y, struct cpu_row x, int64_t n);
+    void (*activate)(struct cpu_row y, struct cpu_row x, int64_t n, enum activation act);
+    void (*mul)(struct cpu_row y, struct cpu_row a, struct cpu_row b, int64_t n);
+    /* x += y * gate; gate NULL: 1 */
+    void (*add_gated)(struct cpu_row x, struct cpu_row y, const float *gate, int64_t n);
+    void (*combine)(float *y, int terms, const float *factor, const float *const *x, int64_t n);
+
+    void (*rms_norm)(struct cpu_row y, struct cpu_row x, const float *gain, float eps, int64_t n,
+                     enum activation act);
+    void (*layer_norm)(struct cpu_row y, struct cpu_row x, const float *scale, const float *shift,
+                       float eps, float scale_offset, int64_t n);
+    /* heads rows of `width` (even): element i becomes x[i] * turn[i] + x[i ^ 1] * turn[width + i].
+     * With gain [heads * width] the whole is RMS-normed first, else gain is NULL. */
+    void (*rope)(struct cpu_row y, struct cpu_row x, const float *turn, int64_t heads,
+                 int64_t width, const float *gain, float eps);
+
+    /* Softmax in pieces: x = x * scale + bias (NULL: 0), returns max(x, most). */
+    float (*scale_max)(float *x, float scale, const float *bias, float most, int64_t n);
+    float (*exp_sum)(float *x, float most, int64_t n); /* x = exp(x - most), returns its sum */
+
+    /* y [m, gemm_width] += x [m, k] w [k, gemm_width]: rows ldy, ldx, ldw elements apart. w is f32
+     * or bf16; nothing overlaps. */
+    int gemm_width;
+    int gemm_rows; /* m is best a multiple of this */
+    void (*gemm)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
+                 struct cpu_row w, int64_t ldw);
+    /* y [k, width of n] = x [n, k] transposed: rows ldy, ldx elements apart. */
+    void (*transpose)(float *y, int64_t ldy, struct cpu_row x, int64_t ldx, int64_t n, int64_t k);
+
+    /* One row of n pixels, x [n, 3] to 8 bits: x * scale + offset in [0, 1]. */
+    void (*picture_packed)(uint8_t *y, bool bgrx, struct cpu_row x, int64_t n, float scale,
+                           float offset);
+    /* Two rows of n (even) pixels. Chroma samples are `step` bytes apart. */
+    void (*picture_yuv)(uint8_t *y0, uint8_t *y1, uint8_t *u, uint8_t *v, int step,
+                        struct cpu_row x0, struct cpu_row x1, int64_t n, float scale,
+                        float offset);
+};
+
+extern const struct cpu_kernels cpu_kernels_baseline, cpu_kernels_avx2, cpu_kernels_avx512;
+
+/* The row that begins `elements` further. */
+static inline struct cpu_row cpu_row_at(struct cpu_row x, int64_t elements)
+{
+    return (struct cpu_row){(char *)x.data + elements * (x.type == TENSOR_F32 ? 4 : 2), x.type};
+}

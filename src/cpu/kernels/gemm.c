@@ -1,0 +1,82 @@
+/* Matrix products of packed weights. A tile of GEMM_ROWS x GEMM_WIDTH sums lives in registers: two vectors of
+ * weights are loaded and each is multiplied by one value of every row, so that loads are few beside
+ * the multiply-adds, which are the bound. */
+#include "cpu/kernels/simd.h"
+
+static ALWAYS_INLINE vector_f32 load_f32(const float *from)
+{
+    return *(const vector_f32 *)from;
+}
+
+static ALWAYS_INLINE vector_f32 load_bf16(const uint16_t *from)
+{
+    vector_u16 halves = *(const vector_u16 *)from;
+    return (vector_f32)(__builtin_convertvector(halves, vector_u32) << 16);
+}
+
+static ALWAYS_INLINE void tile(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t k,
+                               struct cpu_row w, int64_t ldw, const int rows, const bool bf16)
+{
+    vector_f32 sum[GEMM_ROWS][GEMM_VECTORS];
+    const float *w32 = w.data;
+    const uint16_t *w16 = w.data;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int j = 0; j < GEMM_VECTORS; j++)
+            sum[r][j] = load_f32(y + r * ldy + j * VECTOR_FLOATS);
+    for (int64_t i = 0; i < k; i++) {
+        vector_f32 weight[GEMM_VECTORS];
+#pragma GCC unroll 2
+        for (int j = 0; j < GEMM_VECTORS; j++)
+            weight[j] = bf16 ? load_bf16(w16 + i * ldw + j * VECTOR_FLOATS)
+                             : load_f32(w32 + i * ldw + j * VECTOR_FLOATS);
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+            for (int j = 0; j < GEMM_VECTORS; j++)
+                sum[r][j] += weight[j] * x[r * ldx + i];
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int j = 0; j < GEMM_VECTORS; j++)
+            *(vector_f32 *)(y + r * ldy + j * VECTOR_FLOATS) = sum[r][j];
+}
+
+static ALWAYS_INLINE void tiles(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m,
+                                int64_t k, struct cpu_row w, int64_t ldw, const bool bf16)
+{
+    for (; m >= GEMM_ROWS; m -= GEMM_ROWS, x += GEMM_ROWS * ldx, y += GEMM_ROWS * ldy)
+        tile(y, ldy, x, ldx, k, w, ldw, GEMM_ROWS, bf16);
+    for (; m >= 3; m -= 3, x += 3 * ldx, y += 3 * ldy)
+        tile(y, ldy, x, ldx, k, w, ldw, 3, bf16);
+    for (; m; m--, x += ldx, y += ldy)
+        tile(y, ldy, x, ldx, k, w, ldw, 1, bf16);
+}
+
+void KERNEL(gemm)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
+                  struct cpu_row w, int64_t ldw)
+{
+    if (w.type == TENSOR_F32)
+        tiles(y, ldy, x, ldx, m, k, w, ldw, false);
+    else
+        tiles(y, ldy, x, ldx, m, k, w, ldw, true);
+}
+
+void KERNEL(transpose)(float *y, int64_t ldy, struct cpu_row x, int64_t ldx, int64_t n, int64_t k)
+{
+    /* Eight rows at a time, so that their cache lines are met again. */
+    for (int64_t r = 0; r < n; r += 8) {
+        int64_t rows = n - r < 8 ? n - r : 8;
+        for (int64_t i = 0; i < k; i++) {
+            float *to = y + i * ldy + r;
+            for (int64_t j = 0; j < rows; j++) {
+                int64_t at = (r + j) * ldx + i;
+                to[j] = x.type == TENSOR_F32 ? ((const float *)x.data)[at]
+                                             : bits_float((uint32_t)((const uint16_t *)x.data)[at]
+                                                          << 16);
+            }
+        }
+    }
+}

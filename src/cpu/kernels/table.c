@@ -1,0 +1,22 @@
+#include "cpu/kernels/simd.h"
+
+#define TABLE JOIN(cpu_kernels_, CPU_ISA)
+
+const struct cpu_kernels TABLE = {
+    .convert = KERNEL(convert),
+    .activate = KERNEL(activate),
+    .mul = KERNEL(mul),
+    .add_gated = KERNEL(add_gated),
+    .combine = KERNEL(combine),
+    .rms_norm = KERNEL(rms_norm),
+    .layer_norm = KERNEL(layer_norm),
+    .rope = KERNEL(rope),
+    .scale_max = KERNEL(scale_max),
+    .exp_sum = KERNEL(exp_sum),
+    .gemm_width = GEMM_WIDTH,
+    .gemm_rows = GEMM_ROWS,
+    .gemm = KERNEL(gemm),
+    .transpose = KERNEL(transpose),
+    .picture_packed = KERNEL(picture_packed),
+    .picture_yuv = KERNEL(picture_yuv),
+};

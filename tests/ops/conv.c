@@ -1,0 +1,180 @@
+/* conv: kernels, strides, padding, blowing up, adding. */
+#include "ops.h"
+
+struct example {
+    int64_t t, h, w, ci, co, kt, kh, kw;
+    int stride_t, stride, before, after;
+    bool upsample, biased, accumulate;
+    enum activation act;
+};
+
+static double activation(double x, enum activation act)
+{
+    switch (act) {
+    case ACT_SILU:
+        return x / (1 + exp(-x));
+    case ACT_RELU:
+        return fmax(x, 0);
+    case ACT_CLAMP:
+        return fmin(fmax(x, -1), 1);
+    default:
+        return x;
+    }
+}
+
+struct operands {
+    const struct example *e;
+    const double *x, *weight, *bias; /* [T, H, W, Ci], [Co, Ci, kt, kh, kw], [Co] */
+};
+
+/* One output; size: sum of the sizes of its parts. */
+static double convolve(const struct operands *o, int64_t t, int64_t h, int64_t w, int64_t co,
+                       double *size)
+{
+    const struct example *e = o->e;
+    int64_t up = e->upsample ? 2 : 1;
+    double sum = e->biased ? o->bias[co] : 0;
+    *size = fabs(sum);
+    for (int64_t a = 0; a < e->kt; a++) {
+        for (int64_t b = 0; b < e->kh; b++) {
+            for (int64_t c = 0; c < e->kw; c++) {
+                int64_t it = t * e->stride_t + a, ih = h * e->stride + b - e->before;
+                int64_t iw = w * e->stride + c - e->before;
+                if (ih < 0 || iw < 0 || ih >= up * e->h || iw >= up * e->w)
+                    continue;
+                const double *x = o->x + ((it * e->h + ih / up) * e->w + iw / up) * e->ci;
+                for (int64_t ci = 0; ci < e->ci; ci++) {
+                    int64_t tap = (a * e->kh + b) * e->kw + c;
+                    double part = x[ci] *
+                                  o->weight[(co * e->ci + ci) * e->kt * e->kh * e->kw + tap];
+                    sum += part;
+                    *size += fabs(part);
+                }
+            }
+        }
+    }
+    return sum;
+}
+
+/* Folding taps of a blown-up picture into one sums weights before it multiplies: in bf16 that rounds
+ * the sum of two or four weights once more. */
+static double sum_unit(struct ops *ops, const struct example *e)
+{
+    double unit = (8 + sqrt((double)(e->kt * e->kh * e->kw * e->ci))) * 0x1p-24;
+    if (e->upsample && ops->b->compute == TENSOR_BF16)
+        unit += ops_unit(TENSOR_BF16);
+    return unit;
+}
+
+static void refer(struct ops *ops, const struct operands *o, const struct ops_tensor *y,
+                  double *want, double *tolerance)
+{
+    const struct example *e = o->e;
+    const int64_t *n = y->t.shape;
+    for (int64_t i = 0; i < y->count; i++) {
+        double size, sum = convolve(o, i / (n[1] * n[2] * n[3]), i / (n[2] * n[3]) % n[1],
+                                    i / n[3] % n[2], i % n[3], &size);
+        if (e->accumulate) {
+            /* rounded sums may be added */
+            tolerance[i] = ops_unit(y->t.type) * fabs(sum);
+            sum += y->value[i];
+            size += fabs(y->value[i]);
+        }
+        want[i] = activation(sum, e->act);
+        tolerance[i] += ops_unit(y->t.type) * 1.01 * fabs(want[i]) + 1e-6 * fabs(want[i]) +
+                        sum_unit(ops, e) * size * 1.2;
+    }
+}
+
+static int64_t length(int64_t in, int pad, int64_t kernel, int stride)
+{
+    return (in + pad - kernel) / stride + 1;
+}
+
+static void check(struct ops *ops, struct example e, enum fill fill, enum tensor_type file)
+{
+    e.stride_t = e.stride_t ? e.stride_t : 1;
+    e.stride = e.stride ? e.stride : 1;
+    int64_t up = e.upsample ? 2 : 1, taps = e.kt * e.kh * e.kw, count = e.co * e.ci * taps;
+    int64_t shape[] = {length(e.t, 0, e.kt, e.stride_t),
+                       length(up * e.h, e.before + e.after, e.kh, e.stride),
+                       length(up * e.w, e.before + e.after, e.kw, e.stride), e.co};
+    enum tensor_type compute = ops->b->compute;
+    bool rounds = compute == TENSOR_BF16 || ops->b->round_bf16;
+    enum layout layout = count % 2 ? LAYOUT_FRAMES : LAYOUT_DENSE;
+    struct ops_tensor x =
+        ops_make(ops, compute, layout, fill, 1e10, SHAPE(e.t, e.h, e.w, e.ci));
+    struct ops_tensor y = ops_output(ops, compute, layout, 4, shape);
+    double *weight = ops_doubles(ops, count), *bias = ops_doubles(ops, e.co);
+    float *weight32 = ops_memory(ops, (size_t)count * 4), *bias32 = ops_memory(ops, (size_t)e.co * 4);
+    uint16_t *weight16 = ops_memory(ops, (size_t)count * 2);
+    for (int64_t i = 0; i < count; i++) {
+        weight32[i] = (float)ops_round(ops_value(FILL_NORMAL, 1), file);
+        union {
+            float f;
+            uint32_t u;
+        } v = {.f = weight32[i]};
+        weight16[i] = (uint16_t)(v.u >> 16);
+        weight[i] = rounds ? ops_round((double)weight32[i], TENSOR_BF16) : (double)weight32[i];
+    }
+    for (int64_t i = 0; i < e.co; i++)
+        bias[i] = (double)(bias32[i] = (float)ops_value(FILL_NORMAL, 1));
+    struct conv_desc desc = {
+        .weight = tensor_make(file == TENSOR_F32 ? (void *)weight32 : weight16, file,
+                              SHAPE(e.co, e.ci, e.kt, e.kh, e.kw)),
+        .stride_t = e.stride_t, .stride = e.stride, .pad_before = e.before, .pad_after = e.after,
+        .upsample = e.upsample};
+    if (e.biased)
+        desc.bias = tensor_make(bias32, TENSOR_F32, SHAPE(e.co));
+    struct conv conv;
+    backend_conv_init(ops->b, &conv, &desc);
+    double *want = ops_doubles(ops, y.count), *tolerance = ops_doubles(ops, y.count);
+    refer(ops, &(struct operands){&e, x.value, weight, bias}, &y, want, tolerance);
+    char what[160];
+    snprintf(what, sizeof what, "conv [%d, %d, %d, %d] -> %d, kernel %d %d %d, stride %d %d%s%s, %s",
+             (int)e.t, (int)e.h, (int)e.w, (int)e.ci, (int)e.co, (int)e.kt, (int)e.kh, (int)e.kw,
+             e.stride_t, e.stride, e.upsample ? ", upsample" : "",
+             e.accumulate ? ", accumulate" : "", fill_name(fill));
+    for (int times = 0; times < 2; times++) {
+        op_conv(ops->b, y.t, x.t, &conv, e.act, e.accumulate);
+        ops_compare(ops, what, &y, want, tolerance);
+        ops_set(ops, &y, y.value);
+    }
+    backend_conv_finish(ops->b, &conv);
+    ops_free(ops);
+}
+
+static void test_all(struct ops *ops)
+{
+    static const struct example examples[] = {
+        /* t h w ci co kt kh kw, strides, padding */
+        {3, 5, 7, 4, 6, 3, 3, 3, 1, 1, 1, 1, .biased = true},
+        {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+        {3, 1, 1, 3, 5, 3, 3, 3, 1, 1, 1, 1, .biased = true, .act = ACT_SILU},
+        {4, 6, 5, 16, 17, 3, 3, 3, 1, 1, 1, 1, .biased = true, .act = ACT_RELU},
+        {4, 9, 11, 33, 32, 3, 3, 3, 1, 1, 1, 1, .accumulate = true},
+        {3, 4, 6, 8, 3, 3, 3, 3, 1, 1, 1, 1, .biased = true, .act = ACT_CLAMP},
+        {2, 3, 5, 17, 9, 1, 1, 1, 1, 1, 0, 0, .biased = true},
+        {5, 4, 3, 6, 12, 3, 1, 1, 1, 1, 0, 0, .biased = true},
+        {5, 4, 3, 6, 12, 3, 1, 1, 2, 1, 0, 0, .biased = true},
+        {2, 6, 8, 5, 7, 1, 3, 3, 1, 2, 0, 1, .biased = true},
+        {2, 7, 9, 16, 16, 1, 3, 3, 1, 2, 1, 1},
+        {2, 4, 5, 6, 3, 1, 3, 3, 1, 1, 1, 1, .upsample = true, .biased = true},
+        {1, 3, 7, 32, 16, 1, 3, 3, 1, 1, 1, 1, .upsample = true, .biased = true, .act = ACT_SILU},
+        {1, 1, 1, 16, 16, 1, 3, 3, 1, 1, 1, 1, .upsample = true, .biased = true},
+        {1, 5, 6, 3, 64, 1, 3, 3, 1, 1, 1, 1, .biased = true},
+        {3, 12, 20, 20, 40, 3, 3, 3, 1, 1, 1, 1, .biased = true},
+        {1, 16, 16, 64, 64, 1, 3, 3, 1, 1, 1, 1, .biased = true, .accumulate = true},
+    };
+    for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++) {
+        check(ops, examples[i], FILL_NORMAL, TENSOR_F32);
+        check(ops, examples[i], (enum fill)(i % FILLS), i & 1 ? TENSOR_F32 : TENSOR_BF16);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    ops_options(argc, argv);
+    ops_run("conv", test_all);
+    return test_end();
+}

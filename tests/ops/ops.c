@@ -1,0 +1,268 @@
+#include "ops.h"
+
+#include "cpu/cpu.h"
+
+#define SENTINEL 1234.0f /* of surroundings; exact as bf16 is 1232, see ops_round */
+#define PAD_BEFORE 3
+#define PAD_AFTER 2
+#define BLOCKS 4096
+
+static struct ops_options options = {.seed = 20240607};
+static uint64_t state;
+static void *blocks[BLOCKS];
+static int block_count;
+
+void ops_options(int argc, char **argv)
+{
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (!strcmp(argv[i], "--seed"))
+            options.seed = strtoull(argv[i + 1], NULL, 0);
+        else if (!strcmp(argv[i], "--device"))
+            options.device = argv[i + 1];
+    }
+    printf("seed %llu\n", (unsigned long long)options.seed);
+}
+
+const char *fill_name(enum fill fill)
+{
+    static const char *const names[] = {"normal",   "large", "tiny", "zero",
+                                        "denormal", "equal", "mixed"};
+    return names[fill];
+}
+
+/* splitmix64 */
+uint64_t ops_random(void)
+{
+    uint64_t z = state += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+}
+
+double ops_uniform(double low, double high)
+{
+    return low + (high - low) * ((double)(ops_random() >> 11) * 0x1p-53);
+}
+
+int64_t ops_between(int64_t low, int64_t high)
+{
+    return low + (int64_t)(ops_random() % (uint64_t)(high - low + 1));
+}
+
+double ops_unit(enum tensor_type type)
+{
+    return type == TENSOR_F32 ? 0x1p-24 : 0x1p-8;
+}
+
+double ops_round(double x, enum tensor_type type)
+{
+    if (x == 0 || !isfinite(x))
+        return x;
+    int exponent, digits = type == TENSOR_F32 ? 24 : 8;
+    frexp(x, &exponent); /* in [0.5, 1) 2^exponent */
+    if (exponent < -125)
+        exponent = -125; /* denormals have fewer digits */
+    double unit = ldexp(1, exponent - digits);
+    double y = nearbyint(x / unit) * unit;
+    return fabs(y) > (type == TENSOR_F32 ? 0x1.fffffep127 : 0x1.fep127) ? copysign(INFINITY, x) : y;
+}
+
+double ops_value(enum fill fill, double large)
+{
+    double sign = ops_random() & 1 ? 1 : -1;
+    switch (fill) {
+    case FILL_NORMAL: /* sum of 4 uniform: variance 1 */
+        return 0.8660254 * (ops_uniform(-1, 1) + ops_uniform(-1, 1) + ops_uniform(-1, 1) +
+                            ops_uniform(-1, 1));
+    case FILL_LARGE:
+        return sign * ops_uniform(large / 2, large);
+    case FILL_TINY:
+        return sign * ops_uniform(1e-20, 1e-18);
+    case FILL_DENORMAL:
+        return sign * ops_uniform(1e-40, 1e-38);
+    case FILL_EQUAL:
+        return 0.7109375;
+    case FILL_MIXED:
+        return sign * fmin(large, pow(10, ops_uniform(-6, 6)));
+    default:
+        return 0;
+    }
+}
+
+void *ops_memory(struct ops *ops, size_t bytes)
+{
+    void *block = calloc(1, bytes ? bytes : 1);
+    if (!block || block_count == BLOCKS) {
+        printf("out of memory\n");
+        exit(1);
+    }
+    return blocks[block_count++] = block;
+}
+
+double *ops_doubles(struct ops *ops, int64_t count)
+{
+    return ops_memory(ops, (size_t)count * sizeof(double));
+}
+
+void ops_free(struct ops *ops)
+{
+    while (block_count)
+        free(blocks[--block_count]);
+    arena_finish(&ops->arena);
+    arena_init(&ops->arena, ops->b);
+}
+
+/* Offset in base of element i of the view. */
+static int64_t offset_of(const struct ops_tensor *t, int64_t i)
+{
+    int64_t at = ((char *)t->t.data - (char *)t->base.data) / (int64_t)tensor_type_size(t->t.type);
+    for (int d = t->t.dims - 1; d >= 0; i /= t->t.shape[d--])
+        at += i % t->t.shape[d] * t->t.stride[d];
+    return at;
+}
+
+static struct ops_tensor lay_out(struct ops *ops, enum tensor_type type, enum layout layout,
+                                 int dims, const int64_t *shape)
+{
+    struct ops_tensor r = {.count = 1};
+    for (int i = 0; i < dims; i++)
+        r.count *= shape[i];
+    int64_t inner = layout == LAYOUT_ROWS ? shape[dims - 1] : r.count / shape[0];
+    int64_t outer = r.count / inner;
+    if (layout == LAYOUT_DENSE) {
+        r.t = r.base = arena_tensor(&ops->arena, type, SHAPE(r.count));
+    } else {
+        r.base = arena_tensor(&ops->arena, type, SHAPE(outer, PAD_BEFORE + inner + PAD_AFTER));
+        r.t = tensor_slice(r.base, 1, PAD_BEFORE, inner);
+    }
+    r.t = tensor_reshape(r.t, dims, shape);
+    r.value = ops_doubles(ops, r.count);
+    r.inside = ops_memory(ops, (size_t)tensor_count(&r.base));
+    for (int64_t i = 0; i < r.count; i++)
+        r.inside[offset_of(&r, i)] = true;
+    return r;
+}
+
+void ops_set(struct ops *ops, struct ops_tensor *t, const double *value)
+{
+    int64_t count = tensor_count(&t->base);
+    float *host = ops_memory(ops, (size_t)count * sizeof *host);
+    for (int64_t i = 0; i < count; i++)
+        host[i] = (float)ops_round(SENTINEL, t->t.type);
+    for (int64_t i = 0; i < t->count; i++)
+        host[offset_of(t, i)] = (float)(t->value[i] = ops_round(value[i], t->t.type));
+    backend_upload(ops->b, t->base, tensor_make(host, TENSOR_F32, t->base.dims, t->base.shape));
+}
+
+struct ops_tensor ops_make(struct ops *ops, enum tensor_type type, enum layout layout,
+                           enum fill fill, double large, int dims, const int64_t *shape)
+{
+    struct ops_tensor t = lay_out(ops, type, layout, dims, shape);
+    for (int64_t i = 0; i < t.count; i++)
+        t.value[i] = ops_value(fill, large);
+    ops_set(ops, &t, t.value);
+    return t;
+}
+
+struct ops_tensor ops_output(struct ops *ops, enum tensor_type type, enum layout layout, int dims,
+                             const int64_t *shape)
+{
+    return ops_make(ops, type, layout, FILL_NORMAL, 1, dims, shape);
+}
+
+const double *ops_read(struct ops *ops, const struct ops_tensor *t)
+{
+    int64_t count = tensor_count(&t->base), touched = 0;
+    float *host = ops_memory(ops, (size_t)count * sizeof *host);
+    double *value = ops_doubles(ops, t->count);
+    backend_download(ops->b, tensor_make(host, TENSOR_F32, t->base.dims, t->base.shape), t->base);
+    for (int64_t i = 0; i < count; i++)
+        touched += !t->inside[i] && (double)host[i] != ops_round(SENTINEL, t->t.type);
+    if (touched)
+        CHECK_MSG(!touched, "%s: %lld elements around the result were touched", ops->name,
+                  (long long)touched);
+    for (int64_t i = 0; i < t->count; i++)
+        value[i] = (double)host[offset_of(t, i)];
+    return value;
+}
+
+void ops_compare(struct ops *ops, const char *what, const struct ops_tensor *y, const double *want,
+                 const double *tolerance)
+{
+    const double *got = ops_read(ops, y);
+    int64_t bad = 0, worst = 0;
+    double ratio = 0;
+    for (int64_t i = 0; i < y->count; i++) {
+        /* 1e-38: results that are denormal may be flushed */
+        double error = fabs(got[i] - want[i]), limit = tolerance[i] + 1.2e-38;
+        bool good = isnan(want[i]) ? isnan(got[i]) : got[i] == want[i] || error <= limit;
+        if (good)
+            continue;
+        bad++;
+        double r = isnan(error) ? INFINITY : error / limit;
+        if (r >= ratio) {
+            ratio = r;
+            worst = i;
+        }
+    }
+    CHECK_MSG(!bad && !ops->b->status,
+              "%s: %s: %lld of %lld wrong, worst [%lld] = %.9g, not %.9g +- %.3g; status %d",
+              ops->name, what, (long long)bad, (long long)y->count, (long long)worst, got[worst],
+              want[worst], tolerance[worst], ops->b->status);
+}
+
+static void run_one(const char *what, struct backend *b, const char *name,
+                    void (*test)(struct ops *))
+{
+    struct ops ops = {.b = b};
+    snprintf(ops.name, sizeof ops.name, "%s: %s", what, name);
+    state = options.seed;
+    arena_init(&ops.arena, b);
+    test(&ops);
+    ops_free(&ops);
+    arena_finish(&ops.arena);
+    CHECK(b->bytes == 0);
+    backend_close(b);
+}
+
+static void run_cpu(const char *what, enum cpu_isa isa, const char *heavy,
+                    void (*test)(struct ops *))
+{
+    static const char *const types[] = {"f32", "bf16", "bf16 rounded"};
+    static const int threads[] = {1, 2, 5};
+    for (int type = 0; type < 3; type++) {
+        for (int i = 0; i < 3; i++) {
+            struct backend *b;
+            struct backend_config config = {"cpu", type == 1 ? "bf16" : "f32", threads[i]};
+            struct cpu_choice choice = {true, isa, heavy, true};
+            char name[96];
+            if (cpu_open_as(&b, &config, &test_log, &choice) < 0)
+                continue;
+            b->round_bf16 = type == 2;
+            snprintf(name, sizeof name, "%s %s %s, %d threads", cpu_isa_name(isa), heavy,
+                     types[type], threads[i]);
+            run_one(what, b, name, test);
+        }
+    }
+}
+
+void ops_run(const char *what, void (*test)(struct ops *))
+{
+    if (!options.device) {
+        for (enum cpu_isa isa = 0; isa < CPU_ISAS; isa++)
+            for (int i = 0; cpu_heavies[i]; i++)
+                run_cpu(what, isa, cpu_heavies[i]->name, test);
+        return;
+    }
+    for (int type = 0; type < 2; type++) {
+        struct backend *b;
+        struct backend_config config = {options.device, type ? "bf16" : "f32", 0};
+        if (backend_open(&b, &config, &test_log) < 0) {
+            printf("%s\n", test_message);
+            exit(77);
+        }
+        char name[96];
+        snprintf(name, sizeof name, "%s %s", options.device, config.dtype);
+        run_one(what, b, name, test);
+    }
+}

@@ -1,0 +1,95 @@
+/* Tests of operations against references in double precision.
+ *
+ * A test is a function of a backend; ops_run() calls it for every instruction set, implementation of
+ * the heavy operations, type and number of threads of the CPU backend, or, with --device NAME, for
+ * another device. Data go through upload and download only. Every tensor that a test makes knows its
+ * surroundings, which no operation may touch. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "backend/backend.h"
+#include "test.h"
+
+enum fill {
+    FILL_NORMAL, /* about 1 */
+    FILL_LARGE,
+    FILL_TINY,
+    FILL_ZERO,
+    FILL_DENORMAL,
+    FILL_EQUAL, /* all the same */
+    FILL_MIXED, /* magnitudes from 1e-6 to 1e6 */
+    FILLS,
+};
+
+const char *fill_name(enum fill fill);
+
+enum layout {
+    LAYOUT_DENSE,
+    LAYOUT_ROWS,   /* every row (last dimension) has unused elements before and after */
+    LAYOUT_FRAMES, /* the outermost dimension is strided, all others dense */
+};
+
+struct ops {
+    struct backend *b;
+    struct arena arena;
+    char name[96]; /* "avx2 plain bf16, 2 threads" */
+};
+
+struct ops_tensor {
+    struct tensor t;    /* in the backend */
+    double *value;      /* [count] in the order of the view, exactly what the tensor holds */
+    int64_t count;
+    /* surroundings */
+    struct tensor base; /* dense */
+    bool *inside;       /* of base */
+};
+
+struct ops_options {
+    uint64_t seed;
+    const char *device;
+};
+
+/* --seed N, --device NAME; prints the seed. */
+void ops_options(int argc, char **argv);
+
+/* Runs `test` on every variant that this machine has. */
+void ops_run(const char *what, void (*test)(struct ops *ops));
+
+/* Frees what the test has made so far. */
+void ops_free(struct ops *ops);
+
+uint64_t ops_random(void);
+double ops_uniform(double low, double high);
+int64_t ops_between(int64_t low, int64_t high); /* both possible */
+
+/* Nearest value of the type, ties to even. */
+double ops_round(double x, enum tensor_type type);
+
+/* Half a unit in the last place, relative. */
+double ops_unit(enum tensor_type type);
+
+/* A value as `fill` says; `large` is what LARGE and MIXED are limited to. */
+double ops_value(enum fill fill, double large);
+
+struct ops_tensor ops_make(struct ops *ops, enum tensor_type type, enum layout layout,
+                           enum fill fill, double large, int dims, const int64_t *shape);
+
+/* The same contents in other memory of the same layout: for operations in place. */
+struct ops_tensor ops_output(struct ops *ops, enum tensor_type type, enum layout layout, int dims,
+                             const int64_t *shape);
+
+/* Sets contents. */
+void ops_set(struct ops *ops, struct ops_tensor *t, const double *value);
+
+/* What the tensor holds now, in the order of the view; valid until ops_free(). Checks that nothing
+ * around it has changed. */
+const double *ops_read(struct ops *ops, const struct ops_tensor *t);
+
+/* Compares with a reference: |y - want| <= tolerance for each. NaN wants NaN. */
+void ops_compare(struct ops *ops, const char *what, const struct ops_tensor *y, const double *want,
+                 const double *tolerance);
+
+/* Host memory that ops_free() frees. */
+void *ops_memory(struct ops *ops, size_t bytes);
+double *ops_doubles(struct ops *ops, int64_t count);
