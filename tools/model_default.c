@@ -9,7 +9,7 @@
 #define BUNDLED "models/postcard"
 #define TEST_CONFIG "tests/golden/nano.yaml"
 #define TEST_MODEL "tests/golden/nano/wan_models/Wan2.1-T2V-nano"
-#define TEST_CHECKPOINT "tests/golden/nano/checkpoints/self_forcing_nano.pt"
+#define TEST_CHECKPOINT "tests/golden/nano/checkpoints/self_forcing_mini.pt"
 
 static int set_found(unreel_options *options, const char *name, const char *path)
 {

@@ -28,7 +28,7 @@ static int open_transformer(struct unreel_engine *engine, const unreel_options *
                          "checkpoint_path given",
                          engine->folder.config);
     if (!checkpoint && ema)
-        return log_error(log, UNREEL_EINVAL, "use_ema chooses from a checkpoint: give checkpoint_path");
+        log_warning(log, "use_ema chooses from a checkpoint, and no checkpoint_path is given");
     const char *set = !checkpoint ? NULL : ema ? "generator_ema" : "generator";
     struct transformer_config config;
     int code = transformer_config_read(&config, engine->folder.config, log);
