@@ -8,6 +8,7 @@
 
 #define LINE_SECONDS 10
 #define LINE_SECONDS_MIN 1 /* a video of two seconds needs no ten lines */
+#define BAR_CELLS 24
 #define BAR_SECONDS 0.1 /* not redrawn more often */
 
 double progress_now(void)
@@ -78,13 +79,13 @@ static void draw_bar(struct progress *p, double now)
     if (p->videos > 1)
         snprintf(count, sizeof count, "%d/%d ", p->done + 1, p->videos);
     int room = columns - (int)strlen(text) - (int)strlen(count) - 3;
-    if (room > 40)
-        room = 40;
+    if (room > BAR_CELLS)
+        room = BAR_CELLS;
     if (room < 5 || !p->total) {
         snprintf(bar, sizeof bar, "%s%.*s", count, columns, text);
     } else {
         int filled = (int)((double)room * (double)p->pictures / (double)p->total);
-        char cells[48];
+        char cells[BAR_CELLS + 1];
         memset(cells, '-', sizeof cells);
         memset(cells, '=', (size_t)filled);
         if (filled < room)
