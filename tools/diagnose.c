@@ -4,12 +4,6 @@
 
 #include "command.h"
 
-/* Until the library has them all. */
-#pragma weak unreel_inspect
-#pragma weak unreel_make_model
-#pragma weak unreel_bench
-#pragma weak unreel_check
-
 static void print(void *opaque, const char *line)
 {
     puts(line);

@@ -17,6 +17,18 @@ static int set_number(unreel_options *options, const char *name, long long numbe
     return unreel_options_set(options, name, text);
 }
 
+/* After a picture, which is a latent frame of its own, come whole chunks: the default length becomes
+ * the next that fits, 22 for 21. A length that was asked for is left alone. */
+static int fit_length(unreel_options *options)
+{
+    const char *length = unreel_options_get(options, "num_output_frames");
+    const char *block = unreel_options_get(options, "num_frame_per_block");
+    long long frames = length ? atoll(length) : 0, chunk = block ? atoll(block) : 1;
+    if (unreel_options_is_set(options, "num_output_frames") || frames < 1 || chunk < 1)
+        return 0;
+    return set_number(options, "num_output_frames", 1 + (frames - 1 + chunk - 1) / chunk * chunk);
+}
+
 unreel_options *video_options(const struct video_job *job, const unreel_options *options,
                               struct console *console)
 {
@@ -34,6 +46,8 @@ unreel_options *video_options(const struct video_job *job, const unreel_options 
         code = set_number(own, "sample", (sample ? atoll(sample) : 0) + job->sample);
     if (code == 0)
         code = unreel_options_set(own, "format", "i420");
+    if (code == 0 && job->prompt->image)
+        code = fit_length(own);
     if (code == 0)
         return own;
     unreel_options_destroy(own);

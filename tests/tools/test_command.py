@@ -253,10 +253,15 @@ def test_images():
         if not exists(name):
             print(f'ffmpeg does not write {name}: not tried')
             continue
-        result = generate('--prompt', 'x', '--image', name, '-o', name + '.y4m')
+        result = generate('--prompt', 'x', '--image', name, '-o', name + '.y4m',
+                          '--num-output-frames', '4')
         equal(result.returncode, 0, f'{name}: {result.stderr}')
         data = open(path(name + '.y4m'), 'rb').read()
-        equal(data.count(b'FRAME\n'), 9, f'{name}: pictures')
+        equal(data.count(b'FRAME\n'), 13, f'{name}: pictures')
+    result = unreel('generate', '--size', '64x48', '--prompt', 'x', '--image', 'red.png', '-o', 'long.y4m')
+    equal(result.returncode, 0, f'a length that fits by itself: {result.stderr}')
+    equal(open(path('long.y4m'), 'rb').read().count(b'FRAME\n'), 1 + 4 * 21, 'pictures')
+    fails(generate('--prompt', 'x', '--image', 'red.png', '-o', 'x.y4m'), 1, '4 would')
     fails(generate('--prompt', 'x', '--image', 'none.png', '-o', 'x.y4m'), 1, 'none.png')
     write('text.png', 'this is no picture')
     fails(generate('--prompt', 'x', '--image', 'text.png', '-o', 'x.y4m'), 1, 'text.png')
@@ -271,9 +276,13 @@ def test_images():
     item = {'file_name': 'one.png', 'caption': 'a red wall', 'type': 'image', 'origin_width': 100,
             'origin_height': 80, 'target_crop': {'target_bbox': [0, 0, 100, 80], 'target_ratio': '26-15'}}
     write('folder/target_crop_info_26-15.json', json.dumps([item]))
-    result = generate('--i2v', '--data-path', 'folder', '--output-folder', 'i2v-out')
+    result = generate('--i2v', '--data-path', 'folder', '--output-folder', 'i2v-out',
+                      '--num-output-frames', '4')
     equal(result.returncode, 0, f'folder of images: {result.stderr}')
     equal(len(os.listdir(path('i2v-out'))), 1, 'one video')
+
+
+ENOUGH = 200000  # bytes of noise: more than a second
 
 
 def start(*args):
@@ -297,7 +306,7 @@ def wait_for_bytes(process, name, size):
 def test_signals():
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         process = start('-o', 's.mp4')
-        wait_for_bytes(process, 's.mp4.part', 20000)
+        wait_for_bytes(process, 's.mp4.part', ENOUGH)
         process.send_signal(number)
         message = process.communicate(timeout=120)[1].decode()
         equal(process.returncode, code, f'exit code ({message})')
@@ -306,13 +315,13 @@ def test_signals():
         if check(left, f'says what is left: {message}'):
             equal(pictures('s.mp4.part'), int(left[1]), 'and it is there')
     process = start('-o', 's.mp4')
-    wait_for_bytes(process, 's.mp4.part', 20000)
+    wait_for_bytes(process, 's.mp4.part', ENOUGH)
     process.kill()
     process.communicate()
     left = pictures('s.mp4.part')
     check(left > 0, f'{left} pictures after SIGKILL')
     process = start('-o', 's.mp4')
-    wait_for_bytes(process, 's.mp4.part', 20000)
+    wait_for_bytes(process, 's.mp4.part', ENOUGH)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
@@ -320,7 +329,7 @@ def test_signals():
     os.unlink(path('s.mp4.part'))
 
     process = start('-o', 'e.mp4', '--num-output-frames', '0')
-    wait_for_bytes(process, 'e.mp4.part', 20000)
+    wait_for_bytes(process, 'e.mp4.part', ENOUGH)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=120)
     equal(process.returncode, 130, 'a video without end, stopped')
@@ -329,7 +338,7 @@ def test_signals():
 
 
 def test_full_disk():
-    result = run('bash', '-c', 'ulimit -f 40; exec "$0" "$@"', UNREEL, 'generate', '--prompt', 'x',
+    result = run('bash', '-c', 'ulimit -f 400; exec "$0" "$@"', UNREEL, 'generate', '--prompt', 'x',
                  '--size', '256x128', '--num-output-frames', '300', '-o', 'f.mp4')
     equal(result.returncode, 1, f'exit code ({result.stderr})')
     check('f.mp4.part: File too large' in result.stderr, result.stderr)
