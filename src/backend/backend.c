@@ -100,15 +100,15 @@ static void *arena_alloc(struct arena *arena, size_t bytes)
 struct tensor arena_tensor(struct arena *arena, enum tensor_type type, int dims,
                            const int64_t *shape)
 {
-    struct tensor t = tensor_make(NULL, type, dims, shape);
     uint64_t bytes = tensor_type_size(type);
     for (int i = 0; i < dims; i++) {
         if (shape[i] < 1 || __builtin_mul_overflow(bytes, (uint64_t)shape[i], &bytes) ||
             bytes > SIZE_MAX / 2) {
             backend_fail(arena->backend, UNREEL_EINVAL, "a tensor of impossible size was asked for");
-            return t;
+            return (struct tensor){.type = type, .dims = dims};
         }
     }
+    struct tensor t = tensor_make(NULL, type, dims, shape);
     t.data = arena_alloc(arena, (size_t)bytes);
     return t;
 }

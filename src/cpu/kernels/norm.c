@@ -1,16 +1,44 @@
 #include "cpu/kernels/simd.h"
 
-static float sum_squares(struct cpu_row x, int64_t n)
+/* Sum of x - middle or of its squares. Four vectors of sums: enough to hide the latency of additions,
+ * and the rounding errors of long rows stay small whatever the compiler makes of it. */
+static ALWAYS_INLINE float sum_f32(const float *x, int64_t n, float middle, const bool squared)
+{
+    vector_f32 sum[4] = {{0}};
+    float rest = 0;
+    int64_t i = 0;
+    for (; i + 4 * VECTOR_FLOATS <= n; i += 4 * VECTOR_FLOATS) {
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) {
+            vector_f32 d = *(const vector_f32 *)(x + i + j * VECTOR_FLOATS) - middle;
+            if (squared)
+                d *= d;
+            sum[j] += d;
+        }
+    }
+    for (; i + VECTOR_FLOATS <= n; i += VECTOR_FLOATS) {
+        vector_f32 d = *(const vector_f32 *)(x + i) - middle;
+        if (squared)
+            d *= d;
+        sum[0] += d;
+    }
+    for (; i < n; i++) {
+        float d = x[i] - middle;
+        rest += squared ? d * d : d;
+    }
+    vector_f32 all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    for (int j = 0; j < VECTOR_FLOATS; j++)
+        rest += all[j];
+    return rest;
+}
+
+static float sum_row(struct cpu_row x, int64_t n, float middle, const bool squared)
 {
     float buffer[CHUNK], total = 0;
     FOR_CHUNKS(begin, count, n)
     {
         const float *from = row_load(x, begin, count, buffer);
-        float sum = 0;
-        _Pragma("omp simd reduction(+ : sum)")
-        for (int64_t i = 0; i < count; i++)
-            sum += from[i] * from[i];
-        total += sum;
+        total += squared ? sum_f32(from, count, middle, true) : sum_f32(from, count, 0, false);
     }
     return total;
 }
@@ -18,7 +46,7 @@ static float sum_squares(struct cpu_row x, int64_t n)
 /* 1 / max(sqrt(mean(x^2) + eps), 1e-12 / sqrt(n)) */
 static float inverse_rms(struct cpu_row x, float eps, int64_t n)
 {
-    float rms = sqrtf(sum_squares(x, n) / (float)n + eps), least = 1e-12f / sqrtf((float)n);
+    float rms = sqrtf(sum_row(x, n, 0, true) / (float)n + eps), least = 1e-12f / sqrtf((float)n);
     return 1 / (rms < least ? least : rms);
 }
 
@@ -39,39 +67,12 @@ void KERNEL(rms_norm)(struct cpu_row y, struct cpu_row x, const float *gain, flo
     }
 }
 
-/* The variance is summed around the mean: E(x^2) - E(x)^2 would cancel. */
-static void moments(struct cpu_row x, int64_t n, float *mean, float *variance)
-{
-    float buffer[CHUNK], sum = 0, squares = 0;
-    FOR_CHUNKS(begin, count, n)
-    {
-        const float *from = row_load(x, begin, count, buffer);
-        float part = 0;
-        _Pragma("omp simd reduction(+ : part)")
-        for (int64_t i = 0; i < count; i++)
-            part += from[i];
-        sum += part;
-    }
-    float middle = sum / (float)n;
-    FOR_CHUNKS(begin, count, n)
-    {
-        const float *from = row_load(x, begin, count, buffer);
-        float part = 0;
-        _Pragma("omp simd reduction(+ : part)")
-        for (int64_t i = 0; i < count; i++)
-            part += (from[i] - middle) * (from[i] - middle);
-        squares += part;
-    }
-    *mean = middle;
-    *variance = squares / (float)n;
-}
-
 void KERNEL(layer_norm)(struct cpu_row y, struct cpu_row x, const float *scale, const float *shift,
                         float eps, float scale_offset, int64_t n)
 {
-    float buffer[CHUNK], mean, variance;
-    moments(x, n, &mean, &variance);
-    float inverse = 1 / sqrtf(variance + eps);
+    float buffer[CHUNK], mean = sum_row(x, n, 0, false) / (float)n;
+    /* The variance is summed around the mean: E(x^2) - E(x)^2 would cancel. */
+    float inverse = 1 / sqrtf(sum_row(x, n, mean, true) / (float)n + eps);
     FOR_CHUNKS(begin, count, n)
     {
         const float *from = row_load(x, begin, count, buffer);
