@@ -11,7 +11,13 @@ struct cpu_scratch {
     size_t bytes;
 };
 
-const struct cpu_heavy *const cpu_heavies[] = {&cpu_plain, NULL};
+const struct cpu_heavy *const cpu_heavies[] = {
+#ifdef UNREEL_ONEDNN
+    &cpu_onednn,
+#endif
+    &cpu_plain,
+    NULL,
+};
 
 void *cpu_alloc(struct backend *b, size_t bytes)
 {
@@ -58,6 +64,8 @@ void *cpu_scratch_of(struct cpu_backend *cpu, int thread)
 static void cpu_close(struct backend *b)
 {
     struct cpu_backend *cpu = cpu_of(b);
+    if (cpu->heavy && cpu->heavy->close)
+        cpu->heavy->close(cpu);
     for (int i = 0; cpu->scratch && i < b->threads; i++)
         cpu_free(b, cpu->scratch[i].data);
     thread_pool_destroy(cpu->pool);
@@ -189,6 +197,8 @@ int cpu_open_as(struct backend **backend, const struct backend_config *config,
         if (!cpu->scratch || !cpu->pool)
             code = log_error(log, UNREEL_ENOMEM, "cpu: cannot start %d threads", b->threads);
     }
+    if (!code && cpu->heavy->open)
+        code = cpu->heavy->open(cpu);
     if (code < 0) {
         cpu_close(b);
         return code;

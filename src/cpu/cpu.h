@@ -33,6 +33,7 @@ struct cpu_backend {
     const struct cpu_heavy *heavy;
     struct thread_pool *pool; /* base.threads threads */
     struct cpu_scratch *scratch; /* one a thread */
+    struct onednn *onednn;       /* NULL: not in use */
 };
 
 static inline struct cpu_backend *cpu_of(struct backend *b)
@@ -44,6 +45,8 @@ static inline struct cpu_backend *cpu_of(struct backend *b)
 struct cpu_heavy {
     const char *name;                               /* "plain", "onednn" */
     bool (*usable)(const struct cpu_backend *cpu);  /* NULL: always. isa, compute are set */
+    int (*open)(struct cpu_backend *cpu);           /* NULL: nothing to open */
+    void (*close)(struct cpu_backend *cpu);         /* also after a failed open */
     int (*linear_init)(struct backend *, struct linear *);
     void (*linear_finish)(struct backend *, struct linear *);
     void (*linear)(struct backend *, const struct tensor *y, const struct tensor *x,
@@ -59,6 +62,8 @@ struct cpu_heavy {
 
 /* Best first, NULL at the end; the first usable one is taken. */
 extern const struct cpu_heavy *const cpu_heavies[];
+
+extern const struct cpu_heavy cpu_onednn; /* with UNREEL_ONEDNN */
 
 /* The plain implementation, function by function, so that others may borrow. */
 extern const struct cpu_heavy cpu_plain;

@@ -87,7 +87,8 @@ static void refer(struct ops *ops, const struct example *e, const struct weights
                 tolerance[m * w->n + column] =
                     ops_unit(e->y) * 1.01 * fabs(y) +
                     (8 + sqrt((double)e->k)) * 0x1p-24 * size * (1 + 1.2 * (e->act != ACT_NONE)) +
-                    4e-6 * fabs(y) * (e->act != ACT_NONE);
+                    4e-6 * fabs(y) * (e->act != ACT_NONE) +
+                    (double)e->k * 1.2e-38; /* bf16 units flush denormal products */
             }
         }
     }
