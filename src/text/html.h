@@ -1,9 +1,12 @@
-/* HTML character references. */
+/* Named and numeric character references. */
 #pragma once
 
-#include <stddef.h>
+#include "text/runes.h"
 
-/* A copy of `text` with its references replaced, once, by the rules of HTML 5 for broken input: numeric
- * ones with their Windows-1252 remapping, named ones also without semicolon where old pages do so, longest
- * name first. The caller's to free; NULL: out of memory. */
-char *html_unescape(const char *text);
+/* As HTML5 reads text, and Python's html.unescape: old names need no semicolon, even as the start of
+ * a longer word ("&notit" is "¬it"); numbers in the C1 range mean Windows-1252. */
+void html_unescape(struct runes *out, const struct runes *in);
+
+/* Only what is beyond doubt: with a semicolon; also names that were turned to capitals ("&NTILDE;").
+ * For text that was perhaps never HTML. */
+void html_unescape_strict(struct runes *out, const struct runes *in);

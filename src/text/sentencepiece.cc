@@ -1,53 +1,52 @@
-// The C side of libsentencepiece. No exception leaves this file.
 #include "text/sentencepiece.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <string_view>
+#include <vector>
 
 #include <sentencepiece_processor.h>
 
-#include <cstdio>
-#include <new>
-#include <string>
-#include <vector>
+using Processor = sentencepiece::SentencePieceProcessor;
 
-struct sentencepiece_model {
-    ::sentencepiece::SentencePieceProcessor processor;
-};
-
-extern "C" struct sentencepiece_model *sentencepiece_load(const void *data, size_t length, char *reason,
-                                                    size_t size)
-{
-    struct sentencepiece_model *model = nullptr;
-    try {
-        model = new struct sentencepiece_model;
-        const auto status = model->processor.LoadFromSerializedProto(
-            {static_cast<const char *>(data), length});
-        if (status.ok())
-            return model;
-        std::snprintf(reason, size, "%s", status.ToString().c_str());
-    } catch (const std::exception &e) {
-        std::snprintf(reason, size, "%s", e.what());
-    } catch (...) {
-        std::snprintf(reason, size, "unknown failure");
-    }
-    delete model;
+extern "C" void *sentencepiece_open(const void *data, size_t bytes, char *error, size_t size)
+try {
+    auto model = std::make_unique<Processor>();
+    auto status = model->LoadFromSerializedProto({static_cast<const char *>(data), bytes});
+    if (status.ok())
+        return model.release();
+    std::snprintf(error, size, "%s", status.message());
+    return nullptr;
+} catch (const std::exception &e) {
+    std::snprintf(error, size, "%s", e.what());
+    return nullptr;
+} catch (...) {
+    std::snprintf(error, size, "unknown exception");
     return nullptr;
 }
 
-extern "C" void sentencepiece_free(struct sentencepiece_model *model)
+extern "C" void sentencepiece_close(void *model)
 {
-    delete model;
+    delete static_cast<Processor *>(model);
 }
 
-extern "C" long sentencepiece_encode(const struct sentencepiece_model *model, const char *text,
-                                     int32_t *ids, size_t max)
-{
-    try {
-        std::vector<int> found;
-        if (!model->processor.Encode(text, &found).ok())
-            return -1;
-        for (size_t i = 0; i < found.size() && i < max; i++)
-            ids[i] = found[i];
-        return static_cast<long>(found.size());
-    } catch (...) {
-        return -1;
+extern "C" int64_t sentencepiece_encode(const void *model, const char *text, size_t bytes,
+                                        int32_t *ids, size_t max, char *error, size_t size)
+try {
+    std::vector<int> all;
+    auto status = static_cast<const Processor *>(model)->Encode(std::string_view(text, bytes), &all);
+    if (status.ok()) {
+        std::copy_n(all.begin(), std::min(max, all.size()), ids);
+        return static_cast<int64_t>(all.size());
     }
+    std::snprintf(error, size, "%s", status.message());
+    return -1;
+} catch (const std::exception &e) {
+    std::snprintf(error, size, "%s", e.what());
+    return -1;
+} catch (...) {
+    std::snprintf(error, size, "unknown exception");
+    return -1;
 }

@@ -1,4 +1,5 @@
-/* The C side of libsentencepiece, which is C++. */
+/* libsentencepiece for C. Nothing throws; errors come back as text. The bytes of a model must have
+ * passed spiece_check() first: the library trusts them. */
 #pragma once
 
 #include <stddef.h>
@@ -8,15 +9,13 @@
 extern "C" {
 #endif
 
-struct sentencepiece_model;
+/* NULL on failure, with the reason in error[size]. */
+void *sentencepiece_open(const void *data, size_t bytes, char *error, size_t size);
+void sentencepiece_close(void *model);
 
-/* Loads a model from memory; on failure NULL and a reason of up to `size` bytes. */
-struct sentencepiece_model *sentencepiece_load(const void *data, size_t length, char *reason, size_t size);
-void sentencepiece_free(struct sentencepiece_model *model);
-
-/* Ids of a text, at most `max` of them written; the number there are, or -1. Thread-safe. */
-long sentencepiece_encode(const struct sentencepiece_model *model, const char *text, int32_t *ids,
-                          size_t max);
+/* Writes the first `max` ids of a text; returns how many there are in all, or -1. Thread-safe. */
+int64_t sentencepiece_encode(const void *model, const char *text, size_t bytes, int32_t *ids,
+                             size_t max, char *error, size_t size);
 
 #ifdef __cplusplus
 }

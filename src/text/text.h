@@ -4,6 +4,8 @@
 #include "backend/backend.h"
 #include "weights/weights.h"
 
+#define TEXT_BYTES_MAX (1 << 20) /* of one prompt */
+
 /* ---- cleaning ------------------------------------------------------------------------------ */
 
 /* ftfy-like repair, HTML unescape twice, white space folded, trimmed. *clean is the caller's to free.

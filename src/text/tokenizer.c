@@ -1,52 +1,89 @@
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/file.h"
 #include "text/sentencepiece.h"
+#include "text/spiece_check.h"
 #include "text/text.h"
 
-#include <stdlib.h>
-
-#define END_OF_TEXT 1 /* </s> in T5's vocabularies */
+#define EOS 1 /* </s> */
+#define MODEL_BYTES_MAX (256 << 20)
+#define ERROR_BYTES 256
 
 struct tokenizer {
-    struct sentencepiece_model *model;
+    char *path;
+    void *model;
+    int pieces;
 };
+
+static int load(struct tokenizer *t, const struct file *file, const unreel_log *log)
+{
+    struct spiece_info info;
+    char error[ERROR_BYTES];
+    const char *wrong = file->size > MODEL_BYTES_MAX
+                            ? "too large for a tokenizer"
+                            : spiece_check(&info, file->data, file->size);
+    if (wrong)
+        return log_error(log, UNREEL_EFORMAT, "%s: %s", t->path, wrong);
+    t->pieces = info.pieces;
+    t->model = sentencepiece_open(info.kept, info.kept_bytes, error, sizeof error);
+    free(info.kept);
+    if (!t->model)
+        return log_error(log, UNREEL_EFORMAT, "%s: %s", t->path, error);
+    return 0;
+}
 
 int tokenizer_open(struct tokenizer **tokenizer, const char *path, const unreel_log *log)
 {
-    char reason[256];
     struct file file;
     *tokenizer = NULL;
     int code = file_map(&file, path, log);
     if (code < 0)
         return code;
     struct tokenizer *t = calloc(1, sizeof *t);
-    if (!t)
+    if (!t || !(t->path = strdup(path)))
         code = log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
-    else if (!(t->model = sentencepiece_load(file.data, file.size, reason, sizeof reason)))
-        code = log_error(log, UNREEL_EFORMAT, "%s: not a SentencePiece model: %s", path, reason);
+    else
+        code = load(t, &file, log);
     file_unmap(&file);
-    if (code < 0) {
-        free(t);
-        return code;
-    }
-    *tokenizer = t;
-    return 0;
+    if (code < 0)
+        tokenizer_close(t);
+    else
+        *tokenizer = t;
+    return code;
 }
 
 void tokenizer_close(struct tokenizer *tokenizer)
 {
     if (!tokenizer)
         return;
-    sentencepiece_free(tokenizer->model);
+    if (tokenizer->model)
+        sentencepiece_close(tokenizer->model);
+    free(tokenizer->path);
     free(tokenizer);
 }
 
 int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, int32_t *ids, int max,
                      const unreel_log *log)
 {
-    long found = sentencepiece_encode(tokenizer->model, text, ids, (size_t)(max - 1));
-    if (found < 0)
-        return log_error(log, UNREEL_EFORMAT, "a text that cannot be tokenised");
-    int count = found < max - 1 ? (int)found : max - 1;
-    ids[count] = END_OF_TEXT;
-    return count + 1;
+    char error[ERROR_BYTES];
+    size_t size = strlen(text), room = max > 0 ? (size_t)max - 1 : 0;
+    if (max < 1)
+        return log_error(log, UNREEL_EINVAL, "room for %d tokens, at least 1 is needed", max);
+    if (size > TEXT_BYTES_MAX)
+        return log_error(log, UNREEL_EINVAL, "a text of %zu bytes, at most %d make sense", size,
+                         TEXT_BYTES_MAX);
+    int64_t count = sentencepiece_encode(tokenizer->model, text, size, ids, room, error,
+                                         sizeof error);
+    if (count < 0)
+        return log_error(log, UNREEL_EFORMAT, "%s: cannot encode: %s", tokenizer->path, error);
+    if ((uint64_t)count > room)
+        count = (int64_t)room;
+    for (int64_t i = 0; i < count; i++) {
+        if (ids[i] < 0 || ids[i] >= tokenizer->pieces)
+            return log_error(log, UNREEL_EFORMAT, "%s: gave an id without a piece",
+                             tokenizer->path);
+    }
+    ids[count] = EOS;
+    return (int)count + 1;
 }

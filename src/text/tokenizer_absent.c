@@ -1,11 +1,11 @@
-/* The tokenizer of a build without libsentencepiece. */
+/* The tokenizer of a build that lacks what it needs. */
 #include "text/text.h"
 
 int tokenizer_open(struct tokenizer **tokenizer, const char *path, const unreel_log *log)
 {
     *tokenizer = NULL;
-    return log_error(log, UNREEL_EUNSUPPORTED,
-                     "%s: this build has no tokenizer: libsentencepiece was not found", path);
+    return log_error(log, UNREEL_EUNSUPPORTED, "%s: this build has no tokenizer: " TEXT_MISSING
+                     " was not found", path);
 }
 
 void tokenizer_close(struct tokenizer *tokenizer)
@@ -16,5 +16,6 @@ void tokenizer_close(struct tokenizer *tokenizer)
 int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, int32_t *ids, int max,
                      const unreel_log *log)
 {
-    return log_error(log, UNREEL_EUNSUPPORTED, "this build has no tokenizer");
+    return log_error(log, UNREEL_EUNSUPPORTED,
+                     "this build has no tokenizer: " TEXT_MISSING " was not found");
 }

@@ -1,131 +1,166 @@
-/* The umT5 encoder (spec section 3). Sizes are read off the tensors; weights stay mapped, each layer's
- * pages are let go after use. Activations are f32 whatever the compute type: attention is not scaled, so
- * rounded queries and keys cost 3 % of the result, and a prompt is encoded once. */
+/* The umT5 encoder. L tokens, C model width (dim), A attention width (dim_attn), H heads, F width of
+ * the feed-forward. Only the prompt's own tokens are encoded: padding would be masked out of every
+ * attention anyway.
+ *
+ * Attention is f32 whatever the compute type: it is not scaled, so rounding queries and keys to bf16
+ * alone costs up to 3 % of the result. The feed-forward has the compute type. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "text/relative_position.h"
 #include "text/text.h"
 #include "weights/weights.h"
 
-#define BUCKETS 32
-#define EXACT_DISTANCE 8   /* distances below have a bucket each */
-#define MAX_DISTANCE 128.0 /* from here on all share the last bucket */
-#define NORM_EPS 1e-6f
-#define LAYERS_MAX 256
+#define LAYERS_MAX 1024
+#define EPS 1e-6f
 
 struct layer {
-    struct tensor norm1, norm2;   /* [dim] */
-    struct linear qkv, o;         /* [3 attn, dim], [dim, attn] */
-    struct linear gate, up, down; /* [ffn, dim], [ffn, dim], [dim, ffn] */
-    struct tensor buckets;        /* host [32, heads] */
+    struct linear qkv, out;       /* [3 A, C], [C, A] */
+    struct linear gate, up, down; /* [F, C], [F, C], [C, F] */
+    struct tensor norm1, norm2;   /* [C] f32 */
+    const struct weight *positions; /* [32, H] */
+};
+
+/* For up to `rows` tokens. */
+struct workspace {
+    struct arena arena;
+    int64_t rows;
+    void *embeds;         /* host: rows of the table, in its type */
+    float *bias;          /* host [H, 2 rows - 1] */
+    struct tensor x;        /* [rows, C] f32, the residual stream */
+    struct tensor branch;   /* [rows, C] f32, what a branch adds to it */
+    struct tensor norm1;    /* [rows, C] f32 */
+    struct tensor qkv;      /* [rows, 3 A] f32 */
+    struct tensor mixed;    /* [rows, A] f32, what attention gives */
+    struct tensor norm2;    /* [rows, C] */
+    struct tensor gate, up; /* [rows, F] */
+    struct tensor relative; /* [H (2 rows - 1)] f32 */
+    struct tensor zero;     /* [1, C] f32 */
 };
 
 struct text_encoder {
     struct backend *backend;
     struct weights *weights;
-    struct arena arena;
-    int64_t dim, attn, ffn, heads, vocabulary;
+    struct arena arena; /* gains */
+    int64_t vocab, dim, dim_attn, dim_ffn, heads;
     int layers;
-    struct layer *layer;
-    struct tensor table; /* host [vocabulary, dim], mapped */
-    struct tensor norm;  /* [dim] */
-
-    /* Working memory for up to `rows` tokens, made at the first prompt that needs it. */
-    struct arena work;
-    int64_t rows;
-    struct tensor x;             /* residual stream, f32 [rows, dim] */
-    struct tensor h;             /* [rows, dim] */
-    struct tensor projected;     /* [rows, 3 attn] */
-    struct tensor attended;      /* [rows, attn] */
-    struct tensor gated, raised; /* [rows, ffn] */
-    struct tensor bias;          /* f32 [heads, 2 rows - 1] */
-    float *host;                 /* one embedding table's worth of rows, or the bias */
+    struct layer *layer; /* [layers] */
+    const struct weight *table; /* [vocab, C] */
+    struct tensor norm; /* [C] f32 */
+    struct workspace work;
 };
 
-/* ---- weights ----------------------------------------------------------------------------------- */
+/* ---- weights -------------------------------------------------------------------------------- */
 
-static struct tensor load_gain(struct text_encoder *e, struct binder *binder, const char *format,
-                               int index)
+static int64_t length_of(const struct weights *weights, const char *name, int dim)
 {
+    const struct weight *w = weights_find(weights, name);
+    return w && w->tensor.dims > dim ? w->tensor.shape[dim] : -1;
+}
+
+static int read_sizes(struct text_encoder *e, const unreel_log *log)
+{
+    const char *path = weights_path(e->weights);
     char name[64];
-    snprintf(name, sizeof name, format, index);
-    struct tensor host = bind(binder, SHAPE(e->dim), "%s", name);
-    return host.data ? arena_upload_f32(&e->arena, &host) : host;
-}
-
-/* Weights only, no biases anywhere in umT5. */
-static void load_linear(struct text_encoder *e, struct binder *binder, struct linear *w, int parts,
-                        const char *const *names, int index, int64_t n, int64_t k)
-{
-    struct linear_desc desc = {.parts = parts, .precise = true, .transient = true, .mapped = true};
-    for (int i = 0; i < parts; i++)
-        desc.weight[i] = bind(binder, SHAPE(n, k), "blocks.%d.%s.weight", index, names[i]);
-    if (!binder->wrong)
-        backend_linear_init(e->backend, w, &desc);
-}
-
-#define NAMES(...) (const char *const[]){__VA_ARGS__}
-
-static void load_layer(struct text_encoder *e, struct binder *binder, int i)
-{
-    struct layer *l = &e->layer[i];
-    l->norm1 = load_gain(e, binder, "blocks.%d.norm1.weight", i);
-    l->norm2 = load_gain(e, binder, "blocks.%d.norm2.weight", i);
-    load_linear(e, binder, &l->qkv, 3, NAMES("attn.q", "attn.k", "attn.v"), i, e->attn, e->dim);
-    load_linear(e, binder, &l->o, 1, NAMES("attn.o"), i, e->dim, e->attn);
-    load_linear(e, binder, &l->gate, 1, NAMES("ffn.gate.0"), i, e->ffn, e->dim);
-    load_linear(e, binder, &l->up, 1, NAMES("ffn.fc1"), i, e->ffn, e->dim);
-    load_linear(e, binder, &l->down, 1, NAMES("ffn.fc2"), i, e->dim, e->ffn);
-    l->buckets = bind(binder, SHAPE(BUCKETS, e->heads), "blocks.%d.pos_embedding.embedding.weight", i);
-}
-
-/* The sizes that the names alone give. */
-static int read_sizes(struct text_encoder *e, struct binder *binder)
-{
-    struct tensor q = bind(binder, SHAPE(-1, -1), "blocks.0.attn.q.weight");
-    struct tensor fc1 = bind(binder, SHAPE(-1, -1), "blocks.0.ffn.fc1.weight");
-    struct tensor buckets = bind(binder, SHAPE(BUCKETS, -1), "blocks.0.pos_embedding.embedding.weight");
-    e->table = bind(binder, SHAPE(-1, -1), "token_embedding.weight");
-    if (binder->wrong)
-        return UNREEL_EFORMAT;
-    e->vocabulary = e->table.shape[0];
-    e->dim = e->table.shape[1];
-    e->attn = q.shape[0];
-    e->ffn = fc1.shape[0];
-    e->heads = buckets.shape[1];
-    while (e->layers < LAYERS_MAX) {
-        char name[64];
-        snprintf(name, sizeof name, "blocks.%d.attn.q.weight", e->layers);
-        if (!weights_find(binder->weights, name))
-            break;
-        e->layers++;
-    }
-    if (!e->heads || e->attn % e->heads)
-        return log_error(binder->log, UNREEL_EFORMAT, "%s: %lld attention features for %lld heads",
-                         weights_path(binder->weights), (long long)e->attn, (long long)e->heads);
+    e->vocab = length_of(e->weights, "token_embedding.weight", 0);
+    e->dim = length_of(e->weights, "token_embedding.weight", 1);
+    e->dim_attn = length_of(e->weights, "blocks.0.attn.q.weight", 0);
+    e->dim_ffn = length_of(e->weights, "blocks.0.ffn.fc1.weight", 0);
+    e->heads = length_of(e->weights, "blocks.0.pos_embedding.embedding.weight", 1);
+    if (e->vocab < 1 || e->dim < 1 || e->dim_attn < 1 || e->dim_ffn < 1 || e->heads < 1)
+        return log_error(log, UNREEL_EFORMAT,
+                         "%s: not a umT5 encoder (token_embedding.weight, blocks.0.*)", path);
+    if (e->dim_attn % e->heads || e->vocab > INT32_MAX || e->dim > INT32_MAX)
+        return log_error(log, UNREEL_EFORMAT, "%s: %lld heads do not share a width of %lld", path,
+                         (long long)e->heads, (long long)e->dim_attn);
+    do
+        snprintf(name, sizeof name, "blocks.%d.norm1.weight", ++e->layers);
+    while (e->layers < LAYERS_MAX && weights_find(e->weights, name));
     return 0;
 }
 
-static int load_all(struct text_encoder *e, const unreel_log *log)
+static bool is_mapped(const struct weights *weights, const char *format, int layer, const char *part)
+{
+    char name[64];
+    snprintf(name, sizeof name, format, layer, part);
+    const struct weight *w = weights_find(weights, name);
+    return w && w->mapped;
+}
+
+/* Weights named by `parts`, each [n, k], as one product that is used once a prompt. */
+static struct linear_desc bind_linear(struct text_encoder *e, struct binder *binder, int layer,
+                                      int count, const char *const *parts, int64_t n, int64_t k)
+{
+    struct linear_desc desc = {.parts = count, .transient = true, .mapped = true};
+    desc.precise = !strncmp(parts[0], "attn.", 5);
+    for (int i = 0; i < count; i++) {
+        desc.weight[i] = bind(binder, SHAPE(n, k), "blocks.%d.%s.weight", layer, parts[i]);
+        desc.mapped = desc.mapped && is_mapped(e->weights, "blocks.%d.%s.weight", layer, parts[i]);
+    }
+    return desc;
+}
+
+static void open_linear(struct text_encoder *e, struct linear *linear, const struct binder *binder,
+                        const struct linear_desc *desc)
+{
+    if (!binder->wrong)
+        backend_linear_init(e->backend, linear, desc);
+}
+
+static struct tensor open_gain(struct text_encoder *e, const struct binder *binder,
+                               struct tensor gain)
+{
+    return binder->wrong ? gain : arena_upload_f32(&e->arena, &gain);
+}
+
+static void open_layer(struct text_encoder *e, struct binder *binder, int i)
+{
+    struct layer *layer = &e->layer[i];
+    int64_t c = e->dim, a = e->dim_attn, f = e->dim_ffn;
+    struct linear_desc qkv =
+        bind_linear(e, binder, i, 3, (const char *const[]){"attn.q", "attn.k", "attn.v"}, a, c);
+    struct linear_desc out = bind_linear(e, binder, i, 1, (const char *const[]){"attn.o"}, c, a);
+    struct linear_desc gate =
+        bind_linear(e, binder, i, 1, (const char *const[]){"ffn.gate.0"}, f, c);
+    struct linear_desc up = bind_linear(e, binder, i, 1, (const char *const[]){"ffn.fc1"}, f, c);
+    struct linear_desc down = bind_linear(e, binder, i, 1, (const char *const[]){"ffn.fc2"}, c, f);
+    struct tensor norm1 = bind(binder, SHAPE(c), "blocks.%d.norm1.weight", i);
+    struct tensor norm2 = bind(binder, SHAPE(c), "blocks.%d.norm2.weight", i);
+    char name[64];
+    snprintf(name, sizeof name, "blocks.%d.pos_embedding.embedding.weight", i);
+    bind(binder, SHAPE(RELATIVE_BUCKETS, e->heads), "%s", name);
+    layer->positions = weights_find(e->weights, name);
+    layer->norm1 = open_gain(e, binder, norm1);
+    layer->norm2 = open_gain(e, binder, norm2);
+    open_linear(e, &layer->qkv, binder, &qkv);
+    open_linear(e, &layer->out, binder, &out);
+    open_linear(e, &layer->gate, binder, &gate);
+    open_linear(e, &layer->up, binder, &up);
+    open_linear(e, &layer->down, binder, &down);
+}
+
+static int open_weights(struct text_encoder *e, const unreel_log *log)
 {
     struct binder binder;
-    int code = binder_init(&binder, e->weights, log);
-    if (code < 0)
+    int code = read_sizes(e, log);
+    if (code < 0 || (code = binder_init(&binder, e->weights, log)) < 0)
         return code;
-    code = read_sizes(e, &binder);
-    if (code == 0 && !(e->layer = calloc((size_t)e->layers, sizeof *e->layer)))
-        code = log_error(log, UNREEL_ENOMEM, "text encoder: out of memory");
-    for (int i = 0; code == 0 && i < e->layers; i++)
-        load_layer(e, &binder, i);
-    if (code == 0)
-        e->norm = load_gain(e, &binder, "norm.weight", 0);
-    if (code < 0)
-        binder_ignore(&binder, ""); /* already said what is wrong; the rest is not unexpected */
-    int bound = binder_finish(&binder);
-    return code < 0 ? code : bound < 0 ? bound : backend_status(e->backend);
+    e->layer = calloc((size_t)e->layers, sizeof *e->layer);
+    if (!e->layer) {
+        binder_finish(&binder);
+        return log_error(log, UNREEL_ENOMEM, "%s: out of memory", weights_path(e->weights));
+    }
+    bind(&binder, SHAPE(e->vocab, e->dim), "token_embedding.weight");
+    e->table = weights_find(e->weights, "token_embedding.weight");
+    struct tensor norm = bind(&binder, SHAPE(e->dim), "norm.weight");
+    e->norm = open_gain(e, &binder, norm);
+    for (int i = 0; i < e->layers; i++)
+        open_layer(e, &binder, i);
+    code = binder_finish(&binder);
+    return code < 0 ? code : backend_status(e->backend);
 }
 
 int text_encoder_open(struct text_encoder **encoder, struct backend *backend, const char *path,
@@ -143,36 +178,46 @@ int text_encoder_from_weights(struct text_encoder **encoder, struct backend *bac
     *encoder = NULL;
     struct text_encoder *e = calloc(1, sizeof *e);
     if (!e) {
+        int code = log_error(log, UNREEL_ENOMEM, "%s: out of memory", weights_path(weights));
         weights_close(weights);
-        return log_error(log, UNREEL_ENOMEM, "text encoder: out of memory");
+        return code;
     }
     e->backend = backend;
     e->weights = weights;
     arena_init(&e->arena, backend);
-    arena_init(&e->work, backend);
-    int code = load_all(e, log);
-    if (code < 0) {
+    arena_init(&e->work.arena, backend);
+    int code = open_weights(e, log);
+    if (code < 0)
         text_encoder_close(e);
-        return code;
-    }
-    *encoder = e;
-    return 0;
+    else
+        *encoder = e;
+    return code;
 }
 
-void text_encoder_close(struct text_encoder *encoder)
+static void finish_workspace(struct workspace *w)
 {
-    struct text_encoder *e = encoder;
+    struct backend *backend = w->arena.backend;
+    arena_finish(&w->arena);
+    free(w->embeds);
+    free(w->bias);
+    *w = (struct workspace){0};
+    arena_init(&w->arena, backend);
+}
+
+void text_encoder_close(struct text_encoder *e)
+{
     if (!e)
         return;
     for (int i = 0; e->layer && i < e->layers; i++) {
-        struct linear *linears[] = {&e->layer[i].qkv, &e->layer[i].o, &e->layer[i].gate,
-                                    &e->layer[i].up, &e->layer[i].down};
-        for (size_t j = 0; j < sizeof linears / sizeof *linears; j++)
-            backend_linear_finish(e->backend, linears[j]);
+        struct layer *layer = &e->layer[i];
+        backend_linear_finish(e->backend, &layer->qkv);
+        backend_linear_finish(e->backend, &layer->out);
+        backend_linear_finish(e->backend, &layer->gate);
+        backend_linear_finish(e->backend, &layer->up);
+        backend_linear_finish(e->backend, &layer->down);
     }
     free(e->layer);
-    free(e->host);
-    arena_finish(&e->work);
+    finish_workspace(&e->work);
     arena_finish(&e->arena);
     weights_close(e->weights);
     free(e);
@@ -183,127 +228,143 @@ int text_encoder_dim(const struct text_encoder *encoder)
     return (int)encoder->dim;
 }
 
-/* ---- encoding ---------------------------------------------------------------------------------- */
+/* ---- encoding ------------------------------------------------------------------------------- */
 
 static int reserve(struct text_encoder *e, int64_t rows)
 {
+    struct workspace *w = &e->work;
     struct backend *b = e->backend;
-    if (rows <= e->rows)
+    if (rows <= w->rows)
         return 0;
-    arena_finish(&e->work);
-    arena_init(&e->work, b);
-    e->rows = 0;
-    e->x = arena_tensor(&e->work, TENSOR_F32, SHAPE(rows, e->dim));
-    e->h = arena_tensor(&e->work, TENSOR_F32, SHAPE(rows, e->dim));
-    e->projected = arena_tensor(&e->work, TENSOR_F32, SHAPE(rows, 3 * e->attn));
-    e->attended = arena_tensor(&e->work, TENSOR_F32, SHAPE(rows, e->attn));
-    e->gated = arena_tensor(&e->work, TENSOR_F32, SHAPE(rows, e->ffn));
-    e->raised = arena_tensor(&e->work, TENSOR_F32, SHAPE(rows, e->ffn));
-    e->bias = arena_tensor(&e->work, TENSOR_F32, SHAPE(e->heads, 2 * rows - 1));
-    free(e->host);
-    int64_t count = e->heads * (2 * rows - 1);
-    e->host = malloc((size_t)(count > e->dim ? count : e->dim) * sizeof *e->host);
-    if (!e->host)
-        backend_fail(b, UNREEL_ENOMEM, "text encoder: out of host memory");
-    if (!backend_status(b))
-        e->rows = rows;
-    return backend_status(b);
+    finish_workspace(w);
+    w->x = arena_tensor(&w->arena, TENSOR_F32, SHAPE(rows, e->dim));
+    w->branch = arena_tensor(&w->arena, TENSOR_F32, SHAPE(rows, e->dim));
+    w->norm1 = arena_tensor(&w->arena, TENSOR_F32, SHAPE(rows, e->dim));
+    w->norm2 = arena_tensor(&w->arena, b->compute, SHAPE(rows, e->dim));
+    w->qkv = arena_tensor(&w->arena, TENSOR_F32, SHAPE(rows, 3 * e->dim_attn));
+    w->mixed = arena_tensor(&w->arena, TENSOR_F32, SHAPE(rows, e->dim_attn));
+    w->gate = arena_tensor(&w->arena, b->compute, SHAPE(rows, e->dim_ffn));
+    w->up = arena_tensor(&w->arena, b->compute, SHAPE(rows, e->dim_ffn));
+    w->relative = arena_tensor(&w->arena, TENSOR_F32, SHAPE(e->heads * (2 * rows - 1)));
+    w->zero = arena_tensor(&w->arena, TENSOR_F32, SHAPE(1, e->dim));
+    w->embeds = malloc((size_t)(rows * e->dim) * tensor_type_size(e->table->tensor.type));
+    w->bias = malloc((size_t)(e->heads * (2 * rows - 1)) * sizeof *w->bias);
+    if (!w->embeds || !w->bias)
+        backend_fail(b, UNREEL_ENOMEM, "out of host memory for a text of %lld tokens",
+                     (long long)rows);
+    int code = backend_status(b);
+    if (code < 0)
+        finish_workspace(w);
+    else
+        w->rows = rows;
+    return code;
 }
 
-/* T5's bidirectional buckets: half for each sign; exact up to 7, then logarithmic up to 128. */
-static int bucket_of(int64_t distance)
+/* The first `count` rows of a workspace tensor. */
+static struct tensor head(struct tensor t, int64_t count)
 {
-    int base = distance > 0 ? BUCKETS / 2 : 0, last = BUCKETS / 2 - 1;
-    double d = fabs((double)distance);
-    if (d < EXACT_DISTANCE)
-        return base + (int)d;
-    int far = EXACT_DISTANCE + (int)(log(d / EXACT_DISTANCE) /
-                                     log(MAX_DISTANCE / EXACT_DISTANCE) *
-                                     (BUCKETS / 2 - EXACT_DISTANCE));
-    return base + (far < last ? far : last);
+    return tensor_slice(t, 0, 0, count);
 }
 
-/* bias[head][j - i + rows - 1] */
-static struct tensor layer_bias(struct text_encoder *e, const struct layer *l, int64_t rows)
+/* x = rows of the embedding table, straight from the mapped file. */
+static void embed(struct text_encoder *e, const int32_t *ids, int64_t count)
 {
-    int64_t width = 2 * rows - 1;
-    for (int64_t i = 0; i < width; i++) {
-        int bucket = bucket_of(i - (rows - 1));
+    const struct tensor *table = &e->table->tensor;
+    size_t row = (size_t)e->dim * tensor_type_size(table->type);
+    for (int64_t i = 0; i < count; i++)
+        memcpy((char *)e->work.embeds + (size_t)i * row,
+               (const char *)table->data + (size_t)ids[i] * row, row);
+    backend_upload(e->backend, head(e->work.x, count),
+                   tensor_make(e->work.embeds, table->type, SHAPE(count, e->dim)));
+    if (e->table->mapped)
+        file_drop_pages(table->data, e->table->bytes);
+}
+
+/* The layer's bias [H, 2 L - 1], entry j - i + L - 1 for query i and key j. */
+static struct tensor relative_bias(struct text_encoder *e, const struct layer *layer, int64_t count)
+{
+    int64_t width = 2 * count - 1;
+    const struct tensor *table = &layer->positions->tensor;
+    for (int64_t at = 0; at < width; at++) {
+        int64_t bucket = relative_bucket(at - (count - 1));
         for (int64_t h = 0; h < e->heads; h++)
-            e->host[h * width + i] =
-                tensor_element(l->buckets.data, l->buckets.type, bucket * e->heads + h);
+            e->work.bias[h * width + at] =
+                tensor_element(table->data, table->type, bucket * e->heads + h);
     }
-    struct tensor bias = tensor_make(e->bias.data, TENSOR_F32, SHAPE(e->heads, width));
-    backend_upload(e->backend, bias, tensor_make(e->host, TENSOR_F32, SHAPE(e->heads, width)));
+    struct tensor bias = tensor_slice(e->work.relative, 0, 0, e->heads * width);
+    bias = tensor_reshape(bias, SHAPE(e->heads, width));
+    backend_upload(e->backend, bias,
+                   tensor_make(e->work.bias, TENSOR_F32, SHAPE(e->heads, width)));
     return bias;
 }
 
-static void run_layer(struct text_encoder *e, struct layer *l, int64_t rows)
+static void attend(struct text_encoder *e, struct layer *layer, int64_t count)
 {
     struct backend *b = e->backend;
-    struct tensor x = tensor_slice(e->x, 0, 0, rows), h = tensor_slice(e->h, 0, 0, rows);
-    struct tensor projected = tensor_slice(e->projected, 0, 0, rows);
-    struct tensor attended = tensor_slice(e->attended, 0, 0, rows);
-    struct tensor gated = tensor_slice(e->gated, 0, 0, rows);
-    struct tensor raised = tensor_slice(e->raised, 0, 0, rows);
-    struct tensor part[3], none = {0};
-    op_rms_norm(b, h, x, l->norm1, NORM_EPS, ACT_NONE);
-    op_linear(b, projected, h, &l->qkv, ACT_NONE);
+    struct tensor norm = head(e->work.norm1, count), qkv = head(e->work.qkv, count);
+    struct tensor mixed = head(e->work.mixed, count), branch = head(e->work.branch, count);
+    struct tensor x = head(e->work.x, count), part[3], heads;
+    int64_t width = e->dim_attn / e->heads;
     for (int i = 0; i < 3; i++)
-        part[i] = tensor_reshape(tensor_slice(projected, 1, i * e->attn, e->attn),
-                                 SHAPE(rows, e->heads, e->attn / e->heads));
-    op_attention(b, tensor_reshape(attended, SHAPE(rows, e->heads, e->attn / e->heads)), part[0],
-                 part[1], part[2], 1, layer_bias(e, l, rows));
-    op_linear(b, h, attended, &l->o, ACT_NONE);
-    op_add_gated(b, x, h, none);
-    op_rms_norm(b, h, x, l->norm2, NORM_EPS, ACT_NONE);
-    op_linear(b, gated, h, &l->gate, ACT_GELU_TANH);
-    op_linear(b, raised, h, &l->up, ACT_NONE);
-    op_mul(b, raised, raised, gated);
-    op_linear(b, h, raised, &l->down, ACT_NONE);
-    op_add_gated(b, x, h, none);
+        part[i] = tensor_reshape(tensor_slice(qkv, 1, i * e->dim_attn, e->dim_attn),
+                                 SHAPE(count, e->heads, width));
+    heads = tensor_reshape(mixed, SHAPE(count, e->heads, width));
+    op_rms_norm(b, norm, x, layer->norm1, EPS, ACT_NONE);
+    op_linear(b, qkv, norm, &layer->qkv, ACT_NONE);
+    op_attention(b, heads, part[0], part[1], part[2], 1, relative_bias(e, layer, count));
+    op_linear(b, branch, mixed, &layer->out, ACT_NONE);
+    op_add_gated(b, x, branch, (struct tensor){0});
 }
 
-/* Rows of the mapped table, one by one: most of it is never touched. */
-static int embed(struct text_encoder *e, const int32_t *ids, int count)
+static void feed_forward(struct text_encoder *e, struct layer *layer, int64_t count)
 {
+    struct backend *b = e->backend;
+    struct tensor norm = head(e->work.norm2, count), branch = head(e->work.branch, count);
+    struct tensor gate = head(e->work.gate, count), up = head(e->work.up, count);
+    struct tensor x = head(e->work.x, count);
+    op_rms_norm(b, norm, x, layer->norm2, EPS, ACT_NONE);
+    op_linear(b, gate, norm, &layer->gate, ACT_GELU_TANH);
+    op_linear(b, up, norm, &layer->up, ACT_NONE);
+    op_mul(b, up, up, gate);
+    op_linear(b, branch, up, &layer->down, ACT_NONE);
+    op_add_gated(b, x, branch, (struct tensor){0});
+}
+
+static int check_request(struct text_encoder *e, const int32_t *ids, int count,
+                         const struct tensor *embeds)
+{
+    if (!embeds->data || embeds->type != TENSOR_F32 || embeds->dims != 2 ||
+        embeds->shape[1] != e->dim || count < 1 || count > embeds->shape[0])
+        return log_error(&e->backend->log, UNREEL_EINVAL,
+                         "%s: %d tokens do not fit the given embedding",
+                         weights_path(e->weights), count);
     for (int i = 0; i < count; i++) {
-        if (ids[i] < 0 || ids[i] >= e->vocabulary)
-            return log_error(&e->backend->log, UNREEL_EFORMAT,
-                             "%s: no embedding for token %d: another model's tokenizer?",
-                             weights_path(e->weights), ids[i]);
-        struct tensor row = tensor_slice(e->table, 0, ids[i], 1);
-        backend_upload(e->backend, tensor_slice(e->x, 0, i, 1), row);
+        if (ids[i] < 0 || ids[i] >= e->vocab)
+            return log_error(&e->backend->log, UNREEL_EINVAL,
+                             "%s: token %d, but there are only %lld", weights_path(e->weights),
+                             ids[i], (long long)e->vocab);
     }
-    file_drop_pages(e->table.data, tensor_bytes(&e->table));
     return 0;
 }
 
-int text_encoder_encode(struct text_encoder *encoder, const int32_t *ids, int count,
-                        struct tensor embeds)
+int text_encoder_encode(struct text_encoder *e, const int32_t *ids, int count, struct tensor embeds)
 {
-    struct text_encoder *e = encoder;
     struct backend *b = e->backend;
-    int64_t rows = embeds.shape[0];
-    if (count < 1 || count > rows || embeds.shape[1] != e->dim)
-        return log_error(&b->log, UNREEL_EINVAL, "%d tokens do not fit a text embedding of %lld",
-                         count, (long long)rows);
-    int code = reserve(e, rows);
-    if (code == 0)
-        code = embed(e, ids, count);
-    if (code < 0)
+    int code = check_request(e, ids, count, &embeds);
+    if (code < 0 || (code = backend_status(b)) < 0 || (code = reserve(e, embeds.shape[0])) < 0)
         return code;
-    for (int i = 0; i < e->layers; i++)
-        run_layer(e, &e->layer[i], count);
-    struct tensor valid = tensor_slice(embeds, 0, 0, count);
-    op_rms_norm(b, valid, tensor_slice(e->x, 0, 0, count), e->norm, NORM_EPS, ACT_NONE);
-    if (count < rows) {
-        struct tensor rest = tensor_slice(embeds, 0, count, rows - count), zeros = rest;
-        float zero = 0;
-        zeros.data = &zero;
-        memset(zeros.stride, 0, sizeof zeros.stride);
-        backend_upload(b, rest, zeros);
+    embed(e, ids, count);
+    for (int i = 0; i < e->layers; i++) {
+        attend(e, &e->layer[i], count);
+        feed_forward(e, &e->layer[i], count);
     }
-    backend_sync(b);
+    op_rms_norm(b, head(embeds, count), head(e->work.x, count), e->norm, EPS, ACT_NONE);
+    if (count < embeds.shape[0]) {
+        struct tensor rest = tensor_slice(embeds, 0, count, embeds.shape[0] - count);
+        struct tensor zero = e->work.zero;
+        zero.shape[0] = rest.shape[0];
+        zero.stride[0] = 0;
+        op_copy(b, rest, zero);
+    }
     return backend_status(b);
 }

@@ -1,0 +1,512 @@
+/* How to tell, and what to try, follows the published behaviour of ftfy 6 for Latin-1 and
+ * Windows-1252. Left out: its eight rarer code pages (Windows-1250, 1251, 1253, 1254, 1257, Latin-2,
+ * MacRoman, CP437), in which most sequences are too plausible as text. */
+#include "text/mojibake.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "text/windows1252.h"
+
+#define ROUNDS_MAX 64 /* texts garbled more often than that are attacks */
+#define NESTED_MAX 8
+
+/* ---- unlikely neighbours --------------------------------------------------------------------- */
+
+enum {
+    COMMON = 1 << 0,   /* seen in many contexts */
+    CONTROL = 1 << 1,  /* C1 */
+    BAD = 1 << 2,      /* hardly seen but in garbled text */
+    LAW = 1 << 3,      /* section and pilcrow signs */
+    CURRENCY = 1 << 4,
+    OPENING = 1 << 5,  /* starts a quotation, sentence or item */
+    CLOSING = 1 << 6,
+    NUMERIC = 1 << 7,
+    UPPER = 1 << 8,    /* accented capitals; not those that faces are made of */
+    LOWER = 1 << 9,
+    UPPER_PLAIN = 1 << 10, /* Greek and Cyrillic capitals, thorn */
+    LOWER_PLAIN = 1 << 11,
+    ASCII_LOWER = 1 << 12,
+    ASCII_LETTER = 1 << 13,
+    OTHER = 1 << 14, /* not an ASCII letter */
+    SPACE = 1 << 15,
+    BLANK = 1 << 16, /* U+0020 */
+    WORD = 1 << 17,
+    STOP = 1 << 18,      /* . , ? ! */
+    A_CIRC = 1 << 19,    /* Â: C2 leads U+0080 to U+00BF */
+    A_TILDE = 1 << 20,   /* Ã: C3 leads U+00C0 to U+00FF */
+    LEAD = 1 << 21,      /* Â Ã Î Ð */
+    FOLLOW = 1 << 22,    /* what comes after those in garbled text */
+    ARABIC_LEAD = 1 << 23,
+    ARABIC_FOLLOW = 1 << 24,
+    A_GRAVE = 1 << 25,   /* E0 leads some South Asian scripts */
+    INDIC_FOLLOW = 1 << 26,
+    OE = 1 << 27,
+    DEGREE = 1 << 28,
+    TIMES = 1 << 29,
+    SUPERSCRIPT = 1 << 30, /* 2 and 3 */
+};
+
+#define SECOND_OF_A_TILDE (1ll << 31) /* no-break space, inverted exclamation mark */
+#define PUNCTUATION (OPENING | CLOSING)
+#define SYMBOLS (PUNCTUATION | CURRENCY | NUMERIC | LAW)
+#define ACCENTED (LOWER | UPPER)
+#define ARABIC (ARABIC_FOLLOW | COMMON | CURRENCY | BAD | NUMERIC | OPENING)
+
+/* Runs of characters that text hardly ever has. 0 ends a rule. */
+static const uint64_t unlikely[][5] = {
+    {CONTROL},
+    {BAD | ACCENTED | SYMBOLS, BAD},
+    {ASCII_LETTER, LOWER_PLAIN | UPPER_PLAIN, BAD},
+    {BAD, ACCENTED | SYMBOLS},
+    {LOWER | LOWER_PLAIN | CLOSING | CURRENCY | NUMERIC, UPPER},
+    {CLOSING | CURRENCY | NUMERIC, LOWER},
+    {LOWER | CLOSING, CURRENCY},
+    {SPACE, UPPER, CURRENCY},
+    {UPPER, NUMERIC | LAW},
+    {ACCENTED | CURRENCY | CLOSING, OPENING, NUMERIC},
+    {ACCENTED | CURRENCY | NUMERIC | LAW, CLOSING, OPENING},
+    {CURRENCY | NUMERIC, OPENING},
+    {ASCII_LOWER, UPPER, OPENING | CURRENCY},
+    {ACCENTED, PUNCTUATION, WORD},
+    {OE, OTHER},
+    {UPPER, DEGREE},
+    {LEAD, FOLLOW | PUNCTUATION},
+    {TIMES, SUPERSCRIPT},
+    {ARABIC_LEAD, ARABIC, ARABIC_LEAD, ARABIC},
+    {A_GRAVE, INDIC_FOLLOW},
+    {A_TILDE, SECOND_OF_A_TILDE},
+    {ASCII_LOWER, A_CIRC | A_TILDE, BLANK},
+    {ASCII_LOWER, SPACE, A_CIRC | A_TILDE, BLANK},
+    {ASCII_LOWER | STOP | CLOSING, A_CIRC, BLANK | PUNCTUATION},
+};
+
+/* The class of each byte from 0x80 of Windows-1252: c common, x control, b bad, l law, $ currency,
+ * ( opening, ) closing, 1 numeric, U L accented, P plain capital, . none of these. */
+static const char classes[] = "$x(b(cbbbbU(UxUxx(c()(ccb)L)LxLU"  /* 80 */
+                              "c($$b$blb(b(bc)b.111c1lcb1b)111("  /* a0 */
+                              "UUUUUUUUUUUUUUUUUU.....1U...UUPL"  /* c0 */
+                              "LLLLLLLLLLLLLLLLLL.....1....L..."; /* e0 */
+
+static uint64_t class_of_letter(char letter)
+{
+    static const char letters[] = "cxbl$()1ULP";
+    static const uint64_t bits[] = {COMMON,  CONTROL, BAD,   LAW,   CURRENCY,   OPENING,
+                                    CLOSING, NUMERIC, UPPER, LOWER, UPPER_PLAIN};
+    const char *at = strchr(letters, letter);
+    return at ? bits[at - letters] : 0;
+}
+
+/* Single characters that rules name. */
+static uint64_t special(uint32_t c)
+{
+    switch (c) {
+    case 0xc2:
+        return A_CIRC | LEAD;
+    case 0xc3:
+        return A_TILDE | LEAD;
+    case 0xce:
+    case 0xd0:
+        return LEAD;
+    case 0xd8:
+    case 0xd9:
+        return ARABIC_LEAD;
+    case 0xe0:
+        return A_GRAVE;
+    case 0x152:
+    case 0x153:
+        return OE | (c == 0x153 ? FOLLOW : 0);
+    case 0xd7:
+        return TIMES;
+    case 0xa0:
+        return FOLLOW | SECOND_OF_A_TILDE;
+    case 0xa1:
+        return SECOND_OF_A_TILDE;
+    case 0x160:
+    case 0x178:
+    case 0xae:
+        return FOLLOW | ARABIC_FOLLOW;
+    case 0xb0:
+        return FOLLOW | ARABIC_FOLLOW | DEGREE;
+    case 0xbb:
+        return FOLLOW | ARABIC_FOLLOW;
+    case 0xb5:
+        return ARABIC_FOLLOW | INDIC_FOLLOW;
+    case 0xb2:
+        return SUPERSCRIPT | INDIC_FOLLOW;
+    case 0xb3:
+        return SUPERSCRIPT;
+    case 0xb9:
+    case 0xbc:
+    case 0xbd:
+    case 0xbe:
+        return INDIC_FOLLOW;
+    case 0x20ac:
+    case 0x161:
+    case 0xa2:
+    case 0xa3:
+    case 0x17e:
+    case 0xad:
+    case 0xa9:
+    case 0xb7:
+    case 0x2013:
+    case 0x2014:
+    case 0xb4:
+        return FOLLOW;
+    case 0xfffd:
+        return BAD;
+    }
+    return 0;
+}
+
+static uint64_t ascii_class(uint32_t c)
+{
+    bool lower = c >= 'a' && c <= 'z', letter = lower || (c >= 'A' && c <= 'Z');
+    uint64_t class = letter ? ASCII_LETTER | WORD : OTHER;
+    if (lower)
+        class |= ASCII_LOWER;
+    if ((c >= '0' && c <= '9') || c == '_')
+        class |= WORD;
+    if (c == '.' || c == ',' || c == '?' || c == '!')
+        class |= STOP;
+    return class | (rune_is_space(c) ? SPACE : 0) | (c == ' ' ? BLANK : 0);
+}
+
+static uint64_t class_of(uint32_t c)
+{
+    if (c < 0x80)
+        return ascii_class(c);
+    uint64_t class = OTHER | (rune_is_space(c) ? SPACE : 0) | special(c);
+    int byte = windows1252_byte(c);
+    if (byte >= 0)
+        class |= class_of_letter(classes[byte - 0x80]);
+    else if (c <= 0x9f)
+        class |= CONTROL;
+    else if ((c >= 0x391 && c <= 0x3a9) || (c >= 0x401 && c <= 0x42f))
+        class |= UPPER_PLAIN;
+    else if ((c >= 0x3b1 && c <= 0x3c9) || (c >= 0x430 && c <= 0x45f))
+        class |= LOWER_PLAIN;
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
+    bool word = (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO) ||
+                (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO);
+    return class | (word ? WORD : 0);
+}
+
+/* Whether a rule ends at the newest of the last four characters (newest first). */
+static bool rule_ends(const uint64_t last[4])
+{
+    for (size_t r = 0; r < sizeof unlikely / sizeof *unlikely; r++) {
+        const uint64_t *rule = unlikely[r];
+        int length = 1, i = 0;
+        while (rule[length])
+            length++;
+        while (i < length && rule[i] & last[length - 1 - i])
+            i++;
+        if (i == length)
+            return true;
+    }
+    return false;
+}
+
+static bool looks_garbled(const struct runes *text)
+{
+    uint64_t last[4] = {0};
+    for (size_t i = 0; i < text->count; i++) {
+        memmove(last + 1, last, 3 * sizeof *last);
+        last[0] = class_of(text->at[i]);
+        if (rule_ends(last) || (i == 1 && last[0] & BLANK && last[1] & (A_CIRC | A_TILDE)))
+            return true;
+    }
+    return false;
+}
+
+/* ---- back to bytes ---------------------------------------------------------------------------- */
+
+struct bytes {
+    uint8_t *at;
+    size_t count;
+};
+
+#define LOST 0x1a /* the byte of a character that became U+FFFD on the way */
+
+/* The text in a code page; false if it does not fit. `at` has room for every character twice. */
+static bool to_bytes(struct bytes *bytes, const struct runes *text, bool windows)
+{
+    bytes->count = 0;
+    for (size_t i = 0; i < text->count; i++) {
+        uint32_t c = text->at[i];
+        int byte = c <= 0xff ? (int)c : -1;
+        if (windows)
+            byte = c == 0xfffd ? LOST : c == LOST ? -1 : windows1252_byte(c);
+        if (byte < 0)
+            return false;
+        bytes->at[bytes->count++] = (uint8_t)byte;
+    }
+    return true;
+}
+
+static bool is_tail(uint8_t byte)
+{
+    return byte >= 0x80 && byte <= 0xbf;
+}
+
+/* A tail other than 0x85, which may as well have been an ellipsis. */
+static bool is_sure_tail(uint8_t byte)
+{
+    return is_tail(byte) && byte != 0x85 && byte != 0xa0;
+}
+
+/* Length of a UTF-8 sequence at p[0..left) whose no-break space (byte A0) became a blank. */
+static size_t blank_sequence(const uint8_t *p, size_t left)
+{
+    if (left >= 2 && p[1] == ' ' && p[0] && strchr("\xc2\xc3\xc5\xce\xd0\xd9", p[0]))
+        return 2;
+    if (left >= 3 && (p[0] == 0xe2 || p[0] == 0xe3) && p[1] == ' ' && is_sure_tail(p[2]))
+        return 3;
+    if (left >= 3 && p[0] >= 0xe0 && p[0] <= 0xe3 && is_sure_tail(p[1]) && p[2] == ' ')
+        return 3;
+    if (left >= 4 && p[0] == 0xf0) {
+        int blanks = 0, tails = 0;
+        for (int i = 1; i < 4; i++) {
+            blanks += p[i] == ' ';
+            tails += is_tail(p[i]);
+        }
+        return blanks == 1 && tails == 2 ? 4 : 0;
+    }
+    return 0;
+}
+
+/* "Ã " before a word is mostly French "à " with both its spaces merged; the exceptions are Portuguese
+ * words that start so. */
+static bool is_lone_a_grave(const uint8_t *p, size_t left)
+{
+    static const char *const rest[] = {" ", "quele", "quela", "quilo", "s "};
+    if (left < 2 || p[0] != 0xc3 || p[1] != ' ')
+        return false;
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
+        if (left - 2 >= strlen(rest[i]) && !memcmp(p + 2, rest[i], strlen(rest[i])))
+            return false;
+    }
+    return true;
+}
+
+/* Blanks that must have been no-break spaces are so again. bytes->at has room for as many again. */
+static void restore_blanks(struct bytes *bytes)
+{
+    size_t from = bytes->count, count = 0;
+    memmove(bytes->at + from, bytes->at, bytes->count);
+    const uint8_t *p = bytes->at + from, *end = p + bytes->count;
+    /* Writing never overtakes reading: one byte more is written only where two were read, and the
+     * first half is empty. */
+    while (p < end) {
+        size_t length = blank_sequence(p, (size_t)(end - p));
+        if (is_lone_a_grave(p, (size_t)(end - p))) {
+            bytes->at[count++] = 0xc3;
+            bytes->at[count++] = 0xa0;
+            p += 1;
+            bytes->at[count++] = *p++;
+        } else if (length) {
+            for (size_t i = 0; i < length; i++, p++)
+                bytes->at[count++] = *p == ' ' ? 0xa0 : *p;
+        } else {
+            bytes->at[count++] = *p++;
+        }
+    }
+    bytes->count = count;
+}
+
+/* Length of a UTF-8 sequence at p[0..left) with at least one lost byte; a lone lost byte too. In
+ * three of the places a question mark stands for a lost byte. */
+static size_t lost_sequence(const uint8_t *p, size_t left)
+{
+    size_t length = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : p[0] >= 0xe0 && p[0] <= 0xef ? 3 : 4;
+    if (p[0] == LOST)
+        return 1;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || left < length)
+        return 0;
+    if (length == 2)
+        return p[1] == LOST || (p[1] == '?' && p[0] <= 0xc3) ? 2 : 0;
+    int lost = 0, marks = 0;
+    for (size_t i = 1; i < length; i++) {
+        lost += p[i] == LOST;
+        marks += p[i] == '?';
+        if (p[i] != LOST && p[i] != '?' && !is_tail(p[i]))
+            return 0;
+    }
+    return (lost || marks) && marks <= 1 ? length : 0;
+}
+
+/* ---- bytes as UTF-8 ---------------------------------------------------------------------------- */
+
+/* The code point of [p, end), strictly; its length, or 0. */
+static size_t decode_strict(const uint8_t *p, const uint8_t *end, uint32_t *rune)
+{
+    utf8proc_int32_t c;
+    utf8proc_ssize_t length = utf8proc_iterate(p, end - p, &c);
+    *rune = (uint32_t)c;
+    return length > 0 ? (size_t)length : 0;
+}
+
+/* Two surrogates of three bytes each, as some old programs wrote them (CESU-8). */
+static size_t decode_surrogates(const uint8_t *p, const uint8_t *end, uint32_t *rune)
+{
+    if (end - p < 6 || p[0] != 0xed || p[3] != 0xed || p[1] < 0xa0 || p[1] > 0xaf || p[4] < 0xb0 ||
+        p[4] > 0xbf || !is_tail(p[2]) || !is_tail(p[5]))
+        return 0;
+    *rune = 0x10000 + ((p[1] & 0xfu) << 16 | (p[2] & 0x3fu) << 10 | (p[4] & 0xfu) << 6 |
+                       (p[5] & 0x3fu));
+    return 6;
+}
+
+/* `lossy`: sequences with lost bytes give U+FFFD instead of failing. */
+static bool decode(struct runes *out, const struct bytes *bytes, bool lossy)
+{
+    const uint8_t *p = bytes->at, *end = p + bytes->count;
+    while (p < end) {
+        uint32_t rune = 0xfffd;
+        size_t length = lossy ? lost_sequence(p, (size_t)(end - p)) : 0;
+        if (!length)
+            length = decode_strict(p, end, &rune);
+        if (!length)
+            length = decode_surrogates(p, end, &rune);
+        if (!length && end - p >= 2 && p[0] == 0xc0 && p[1] == 0x80)
+            rune = 0, length = 2;
+        if (!length)
+            return false;
+        runes_push(out, rune);
+        p += length;
+    }
+    return true;
+}
+
+/* ---- one step ----------------------------------------------------------------------------------- */
+
+static void fix(struct runes *text, int nested);
+
+static bool is_ascii(const struct runes *text)
+{
+    for (size_t i = 0; i < text->count; i++) {
+        if (text->at[i] >= 0x80)
+            return false;
+    }
+    return true;
+}
+
+/* The text as a whole, read again; false if it does not decode. */
+static bool read_whole(struct runes *text, bool windows)
+{
+    struct bytes bytes = {.at = malloc(2 * text->count + 1)};
+    struct runes out = {0};
+    if (!bytes.at) {
+        text->failed = true;
+        return false;
+    }
+    bool good = to_bytes(&bytes, text, windows);
+    if (good) {
+        restore_blanks(&bytes);
+        good = decode(&out, &bytes, windows);
+    }
+    free(bytes.at);
+    if (!good) {
+        runes_finish(&out);
+        return false;
+    }
+    out.failed = out.failed || text->failed;
+    runes_finish(text);
+    *text = out;
+    return true;
+}
+
+static bool is_tail_character(uint32_t c)
+{
+    int byte = windows1252_byte(c);
+    return c == ' ' || (c >= 0x80 && c <= 0xbf) || (byte >= 0x80 && byte <= 0x9f);
+}
+
+/* Tails that hardly stand for themselves next to garbled text: no dashes, quotes, bullets. */
+static bool is_sure_tail_character(uint32_t c)
+{
+    bool punctuation = (c >= 0x2013 && c <= 0x201e) || c == 0x2022 || c == 0x2026;
+    return is_tail_character(c) && c != ' ' && !punctuation;
+}
+
+/* Characters that one garbled sequence at `at` takes, 0 if there is none. */
+static size_t sequence_length(const struct runes *text, size_t at)
+{
+    uint32_t c = text->at[at];
+    size_t length = c >= 0xc2 && c <= 0xdf ? 2 : c >= 0xe0 && c <= 0xef ? 3 : 4;
+    if (length == 4 && c != 0xf0 && c != 0xf3)
+        return 0;
+    if (text->count - at < length)
+        return 0;
+    for (size_t i = 1; i < length; i++) {
+        if (!is_tail_character(text->at[at + i]))
+            return 0;
+    }
+    return length;
+}
+
+/* Runs of garbled sequences within text that is not garbled, each read again for itself. */
+static void fix_runs(struct runes *text, int nested)
+{
+    struct runes out = {.failed = text->failed};
+    for (size_t i = 0; i < text->count;) {
+        size_t end = i, length;
+        while (end < text->count && (length = sequence_length(text, end)))
+            end += length;
+        if (end == i || (i && is_sure_tail_character(text->at[i - 1]))) {
+            runes_push(&out, text->at[i++]);
+            continue;
+        }
+        struct runes run = {0};
+        runes_append(&run, text->at + i, end - i);
+        if (run.count < text->count && looks_garbled(&run))
+            fix(&run, nested + 1);
+        runes_append(&out, run.at, run.count);
+        out.failed = out.failed || run.failed;
+        runes_finish(&run);
+        i = end;
+    }
+    runes_finish(text);
+    *text = out;
+}
+
+static void fix_step(struct runes *text, int nested)
+{
+    if (is_ascii(text) || !looks_garbled(text) || read_whole(text, false) || read_whole(text, true))
+        return;
+    struct runes before = {0};
+    runes_append(&before, text->at, text->count);
+    if (nested < NESTED_MAX)
+        fix_runs(text, nested);
+    if (runes_equal(&before, text))
+        mojibake_fix_controls(text);
+    runes_finish(&before);
+}
+
+static void fix(struct runes *text, int nested)
+{
+    bool again = true;
+    for (int i = 0; again && !text->failed && i < ROUNDS_MAX; i++) {
+        struct runes before = {0};
+        runes_append(&before, text->at, text->count);
+        fix_step(text, nested);
+        again = !runes_equal(&before, text);
+        text->failed = text->failed || before.failed;
+        runes_finish(&before);
+    }
+}
+
+void mojibake_fix(struct runes *text)
+{
+    fix(text, 0);
+}
+
+void mojibake_fix_controls(struct runes *text)
+{
+    for (size_t i = 0; i < text->count; i++) {
+        if (text->at[i] >= 0x80 && text->at[i] <= 0x9f)
+            text->at[i] = windows1252_rune((uint8_t)text->at[i]);
+    }
+}
