@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backend/module.h"
+#include "cpu/peak.h"
 
 struct cpu_scratch {
     void *data;
@@ -136,6 +137,7 @@ static const struct backend_ops ops = {
     .combine = cpu_combine,
     .picture = cpu_picture,
     .rms_norm_rope = cpu_rms_norm_rope,
+    .peak = cpu_peak,
 };
 
 static int choose_type(struct backend *b, const char *dtype, bool force_bf16)
