@@ -20,7 +20,10 @@ int text_fold(char **clean, const char *text, const unreel_log *log);
 struct tokenizer;
 
 int tokenizer_open(struct tokenizer **tokenizer, const char *path, const unreel_log *log);
-void tokenizer_close(struct tokenizer *tokenizer);
+/* The same from memory, which is not needed afterwards; `name` is for messages. */
+int tokenizer_open_memory(struct tokenizer **tokenizer, const void *data, size_t size,
+                          const char *name, const unreel_log *log);
+void tokenizer_close(struct tokenizer *tokenizer); /* NULL is fine */
 
 /* Token ids of an already cleaned text, `</s>` last, cut to `max` (the last one stays `</s>`).
  * Returns their number or a negative code. Thread-safe. */

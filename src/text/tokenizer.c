@@ -11,26 +11,42 @@
 #define ERROR_BYTES 256
 
 struct tokenizer {
-    char *path;
+    char *name;
     void *model;
     int pieces;
 };
 
-static int load(struct tokenizer *t, const struct file *file, const unreel_log *log)
+static int load(struct tokenizer *t, const void *data, size_t size, const unreel_log *log)
 {
     struct spiece_info info;
     char error[ERROR_BYTES];
-    const char *wrong = file->size > MODEL_BYTES_MAX
-                            ? "too large for a tokenizer"
-                            : spiece_check(&info, file->data, file->size);
+    const char *wrong = size > MODEL_BYTES_MAX ? "too large for a tokenizer"
+                                               : spiece_check(&info, data, size);
     if (wrong)
-        return log_error(log, UNREEL_EFORMAT, "%s: %s", t->path, wrong);
+        return log_error(log, UNREEL_EFORMAT, "%s: %s", t->name, wrong);
     t->pieces = info.pieces;
     t->model = sentencepiece_open(info.kept, info.kept_bytes, error, sizeof error);
     free(info.kept);
     if (!t->model)
-        return log_error(log, UNREEL_EFORMAT, "%s: %s", t->path, error);
+        return log_error(log, UNREEL_EFORMAT, "%s: %s", t->name, error);
     return 0;
+}
+
+int tokenizer_open_memory(struct tokenizer **tokenizer, const void *data, size_t size,
+                          const char *name, const unreel_log *log)
+{
+    *tokenizer = NULL;
+    struct tokenizer *t = calloc(1, sizeof *t);
+    int code;
+    if (!t || !(t->name = strdup(name)))
+        code = log_error(log, UNREEL_ENOMEM, "%s: out of memory", name);
+    else
+        code = load(t, data, size, log);
+    if (code < 0)
+        tokenizer_close(t);
+    else
+        *tokenizer = t;
+    return code;
 }
 
 int tokenizer_open(struct tokenizer **tokenizer, const char *path, const unreel_log *log)
@@ -38,18 +54,9 @@ int tokenizer_open(struct tokenizer **tokenizer, const char *path, const unreel_
     struct file file;
     *tokenizer = NULL;
     int code = file_map(&file, path, log);
-    if (code < 0)
-        return code;
-    struct tokenizer *t = calloc(1, sizeof *t);
-    if (!t || !(t->path = strdup(path)))
-        code = log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
-    else
-        code = load(t, &file, log);
+    if (code == 0)
+        code = tokenizer_open_memory(tokenizer, file.data, file.size, path, log);
     file_unmap(&file);
-    if (code < 0)
-        tokenizer_close(t);
-    else
-        *tokenizer = t;
     return code;
 }
 
@@ -59,7 +66,7 @@ void tokenizer_close(struct tokenizer *tokenizer)
         return;
     if (tokenizer->model)
         sentencepiece_close(tokenizer->model);
-    free(tokenizer->path);
+    free(tokenizer->name);
     free(tokenizer);
 }
 
@@ -76,13 +83,13 @@ int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, int32_
     int64_t count = sentencepiece_encode(tokenizer->model, text, size, ids, room, error,
                                          sizeof error);
     if (count < 0)
-        return log_error(log, UNREEL_EFORMAT, "%s: cannot encode: %s", tokenizer->path, error);
+        return log_error(log, UNREEL_EFORMAT, "%s: cannot encode: %s", tokenizer->name, error);
     if ((uint64_t)count > room)
         count = (int64_t)room;
     for (int64_t i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= tokenizer->pieces)
             return log_error(log, UNREEL_EFORMAT, "%s: gave an id without a piece",
-                             tokenizer->path);
+                             tokenizer->name);
     }
     ids[count] = EOS;
     return (int)count + 1;

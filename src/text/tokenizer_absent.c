@@ -8,6 +8,12 @@ int tokenizer_open(struct tokenizer **tokenizer, const char *path, const unreel_
                      " was not found", path);
 }
 
+int tokenizer_open_memory(struct tokenizer **tokenizer, const void *data, size_t size,
+                          const char *name, const unreel_log *log)
+{
+    return tokenizer_open(tokenizer, name, log);
+}
+
 void tokenizer_close(struct tokenizer *tokenizer)
 {
     (void)tokenizer;
