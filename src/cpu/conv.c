@@ -62,34 +62,40 @@ struct pixels {
     const struct conv *w;
 };
 
-/* Channels [c, c + count) that one tap sees from output pixel (t, h, v). */
-static void load_tap(const struct pixels *p, int64_t t, int64_t h, int64_t v, int64_t tap,
-                     int64_t c, int64_t count, float *to)
+/* Inputs [k, k + most) of output pixel (t, h, v), or fewer: as many as are one run of memory. Returns
+ * how many. Neighbouring taps of a row see neighbouring pixels, so mostly a run is kw * Ci long. */
+static int64_t load_run(const struct pixels *p, int64_t t, int64_t h, int64_t v, int64_t k,
+                        int64_t most, float *to)
 {
     const struct conv *w = p->w;
     const struct tensor *x = p->x;
-    int up = w->desc.upsample ? 2 : 1;
+    int64_t up = w->desc.upsample ? 2 : 1, tap = k / w->ci, c = k % w->ci;
     int64_t it = t * w->desc.stride_t + tap / (w->kh * w->kw);
     int64_t ih = h * w->desc.stride + tap / w->kw % w->kh - w->desc.pad_before;
     int64_t iw = v * w->desc.stride + tap % w->kw - w->desc.pad_before;
-    if (ih < 0 || iw < 0 || ih >= up * x->shape[1] || iw >= up * x->shape[2]) {
+    bool outside = ih < 0 || iw < 0 || ih >= up * x->shape[1] || iw >= up * x->shape[2];
+    int64_t taps = 1, left = w->kw - tap % w->kw;
+    if (!outside && up == 1)
+        taps = left < x->shape[2] - iw ? left : x->shape[2] - iw;
+    int64_t run = taps * w->ci - c, count = run < most ? run : most;
+    if (outside) {
         memset(to, 0, (size_t)count * sizeof *to);
-        return;
+        return count;
     }
     int64_t at = it * x->stride[0] + (ih / up * x->shape[2] + iw / up) * w->ci + c;
     p->cpu->kernels->convert((struct cpu_row){to, TENSOR_F32}, cpu_row_of(x, at), count);
+    return count;
 }
 
 static void load_input(const void *arg, int64_t m, int64_t k, int64_t count, float *to)
 {
     const struct pixels *p = arg;
-    int64_t wide = p->y->shape[2], area = p->y->shape[1] * wide, ci = p->w->ci;
-    while (count > 0) {
-        int64_t c = k % ci, most = ci - c, n = count < most ? count : most;
-        load_tap(p, m / area, m % area / wide, m % wide, k / ci, c, n, to);
-        k += n;
-        to += n;
-        count -= n;
+    int64_t wide = p->y->shape[2], area = p->y->shape[1] * wide;
+    int64_t t = m / area, h = m % area / wide, v = m % wide, end = k + count;
+    while (k < end) {
+        int64_t run = load_run(p, t, h, v, k, end - k, to);
+        k += run;
+        to += run;
     }
 }
 

@@ -85,16 +85,14 @@ void KERNEL(layer_norm)(struct cpu_row y, struct cpu_row x, const float *scale, 
     }
 }
 
-/* Pairs are exchanged by shuffles, which the vectoriser would not find. */
+/* Pairs are exchanged as the halves of 64 bits, which the vectoriser would not find. */
 static void turn_pairs(float *y, const float *x, const float *turn, int64_t width, int64_t n)
 {
-    vector_i32 swapped;
     int64_t i = 0;
-    for (int j = 0; j < VECTOR_FLOATS; j++)
-        swapped[j] = j ^ 1;
     for (; i + VECTOR_FLOATS <= n; i += VECTOR_FLOATS) {
         vector_f32 u = *(const vector_f32 *)(x + i);
-        vector_f32 v = __builtin_shuffle(u, swapped);
+        vector_u64 pairs = (vector_u64)u;
+        vector_f32 v = (vector_f32)(pairs << 32 | pairs >> 32);
         *(vector_f32 *)(y + i) = u * *(const vector_f32 *)(turn + i) +
                                  v * *(const vector_f32 *)(turn + width + i);
     }
@@ -128,6 +126,8 @@ void KERNEL(rope)(struct cpu_row y, struct cpu_row x, const float *turn, int64_t
     }
 }
 
+#define LANES 16 /* of a maximum */
+
 float KERNEL(scale_max)(float *x, float scale, const float *bias, float most, int64_t n)
 {
     if (bias) {
@@ -139,9 +139,19 @@ float KERNEL(scale_max)(float *x, float scale, const float *bias, float most, in
         for (int64_t i = 0; i < n; i++)
             x[i] *= scale;
     }
-    _Pragma("omp simd reduction(max : most)")
-    for (int64_t i = 0; i < n; i++)
+    float lane[LANES];
+    int64_t whole = n / LANES * LANES;
+    for (int j = 0; j < LANES; j++)
+        lane[j] = most;
+    for (int64_t i = 0; i < whole; i += LANES) {
+        SIMD
+        for (int j = 0; j < LANES; j++)
+            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    }
+    for (int64_t i = whole; i < n; i++)
         most = x[i] > most ? x[i] : most;
+    for (int j = 0; j < LANES; j++)
+        most = lane[j] > most ? lane[j] : most;
     return most;
 }
 

@@ -26,8 +26,8 @@
 
 /* Any alignment, may alias. */
 typedef float vector_f32 __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
-typedef int32_t vector_i32 __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 typedef uint32_t vector_u32 __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
+typedef uint64_t vector_u64 __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 typedef uint16_t vector_u16 __attribute__((vector_size(VECTOR_BYTES / 2), aligned(2), may_alias));
 
 #define CHUNK 512
@@ -140,11 +140,6 @@ static ALWAYS_INLINE float tanh_f32(float x)
     float e = exp_f32(-2 * size);
     float far = copysignf((1 - e) / (1 + e), x);
     return size < 0.625f ? p : far;
-}
-
-static ALWAYS_INLINE float sigmoid_f32(float x)
-{
-    return 1 / (1 + exp_f32(-x));
 }
 
 /* y = act(x), up to CHUNK or a whole row of f32. */
