@@ -112,11 +112,8 @@ def test_headers():
             if flags.returncode:
                 continue
             folders += flags.stdout.split()
-        result = run('cc', '-std=gnu11', '-D_GNU_SOURCE', '-fsyntax-only', '-Wall', '-Wextra', '-Werror',
-                     '-Wno-unused-parameter', '-Wno-unused-function', '-Wno-unused-const-variable',
-                     '-Wno-unused-variable', '-Wno-pragma-once-outside-header',
-                     '-Wno-missing-field-initializers', '-x', 'c', '-include', name, '/dev/null',
-                     *folders)
+        result = run('cc', '-std=gnu11', '-D_GNU_SOURCE', '-fsyntax-only', '-Werror=implicit', '-x', 'c',
+                     '-include', name, '/dev/null', *folders)
         equal(result.returncode, 0, f'{os.path.relpath(name, SOURCE)} alone: {result.stderr[:300]}')
     for name in glob.glob(os.path.join(SOURCE, 'src/include/unreel/*.h')):
         result = run('c++', '-fsyntax-only', '-Wall', '-Werror', '-x', 'c++', '-include', name,
