@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "config/options.h"
 
+#define STAGE_SECONDS_MAX 30 /* no further run of a stage is begun after */
+
 static int compare_doubles(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -17,7 +19,8 @@ static int compare_doubles(const void *a, const void *b)
 void bench_time(struct bench *bench, const char *name, void (*run)(void *opaque), void *opaque,
                 const char *format, ...)
 {
-    double *times = malloc((size_t)bench->runs * sizeof *times);
+    double *times = malloc((size_t)bench->runs * sizeof *times), spent = 0;
+    int runs = 0;
     if (!times || bench->stages == BENCH_STAGES || backend_status(bench->backend)) {
         free(times);
         return;
@@ -28,20 +31,25 @@ void bench_time(struct bench *bench, const char *name, void (*run)(void *opaque)
     va_start(args, format);
     vsnprintf(stage->what, sizeof stage->what, format, args);
     va_end(args);
-    run(opaque);
-    for (int i = 0; i < bench->runs; i++) {
+    run(opaque); /* converts weights */
+    while (runs < bench->runs && (!runs || spent < STAGE_SECONDS_MAX)) {
+        struct op_profile profile = {0};
         double begin = clock_seconds();
+        bench->backend->profile = &profile;
         run(opaque);
-        backend_sync(bench->backend);
-        times[i] = clock_seconds() - begin;
+        bench->backend->profile = NULL;
+        times[runs] = clock_seconds() - begin;
+        spent += times[runs];
+        if (!runs || times[runs] < stage->best) {
+            stage->best = times[runs];
+            stage->profile = profile;
+        }
+        runs++;
     }
-    qsort(times, (size_t)bench->runs, sizeof *times, compare_doubles);
-    stage->best = times[0];
-    stage->seconds = times[(bench->runs - 1) / 2];
-    stage->p99 = times[(bench->runs - 1) * 99 / 100];
-    bench->backend->profile = &stage->profile;
-    run(opaque);
-    bench->backend->profile = NULL;
+    qsort(times, (size_t)runs, sizeof *times, compare_doubles);
+    stage->runs = runs;
+    stage->seconds = times[(runs - 1) / 2];
+    stage->p99 = times[(runs - 1) * 99 / 100];
     for (int i = 0; i < OP_KINDS; i++)
         stage->flops += stage->profile.flops[i];
     free(times);

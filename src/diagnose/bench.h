@@ -8,10 +8,11 @@
 struct bench_stage {
     const char *name;
     char what[96];       /* shape in words */
+    int runs;
     double seconds;      /* median of the runs */
     double p99, best;    /* seconds */
     double flops;        /* of one run */
-    struct op_profile profile; /* of one more, profiled run */
+    struct op_profile profile; /* of the best run */
 };
 
 #define BENCH_STAGES 16
@@ -31,7 +32,7 @@ struct bench {
     uint64_t work_bytes, cache_bytes;
 };
 
-/* Runs `run` once to warm up, then bench->runs times, then once profiled; adds a stage. */
+/* Runs `run` once to warm up, then up to bench->runs times, fewer where a stage is slow; adds a stage. */
 void bench_time(struct bench *bench, const char *name, void (*run)(void *opaque), void *opaque,
                 const char *format, ...) __attribute__((format(printf, 5, 6)));
 

@@ -30,9 +30,10 @@ static double share(double flops, double seconds, double peak)
 static void print_stage(const struct printer *p, const struct bench *bench,
                         const struct bench_stage *s)
 {
-    print(p, "%-18s %9.2f ms  best %9.2f  p99 %9.2f  %9.2f GFLOP  %7.1f GFLOP/s  %5.1f %%   %s",
-          s->name, 1e3 * s->seconds, 1e3 * s->best, 1e3 * s->p99, 1e-9 * s->flops,
-          1e-9 * s->flops / s->seconds, share(s->flops, s->seconds, bench->peak), s->what);
+    print(p, "%s: %s", s->name, s->what);
+    print(p, "  p50 %.2f ms, best %.2f, p99 %.2f of %d; %.1f GFLOP, best %.1f GFLOP/s, %.1f %% of peak",
+          1e3 * s->seconds, 1e3 * s->best, 1e3 * s->p99, s->runs, 1e-9 * s->flops,
+          1e-9 * s->flops / s->best, share(s->flops, s->best, bench->peak));
     double total = 0;
     for (int i = 0; i < OP_KINDS; i++)
         total += s->profile.seconds[i];
@@ -90,7 +91,7 @@ void bench_print_json(const struct bench *bench, unreel_line_fn line, void *opaq
               "    {\"name\": \"%s\", \"what\": \"%s\", \"p50\": %.6g, \"best\": %.6g, \"p99\": "
               "%.6g, \"flops\": %.6g, \"share_of_peak\": %.4g, \"operations\": [",
               s->name, s->what, s->seconds, s->best, s->p99, s->flops,
-              share(s->flops, s->seconds, bench->peak) / 100);
+              share(s->flops, s->best, bench->peak) / 100);
         bool first = true;
         for (int k = 0; k < OP_KINDS; k++) {
             if (!s->profile.calls[k])
