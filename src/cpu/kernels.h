@@ -27,6 +27,9 @@ struct cpu_kernels {
 
     void (*rms_norm)(struct cpu_row y, struct cpu_row x, const float *gain, float eps, int64_t n,
                      enum activation act);
+    /* The same for `rows` rows that follow one another without gaps. */
+    void (*rms_norm_rows)(struct cpu_row y, struct cpu_row x, const float *gain, float eps,
+                          int64_t rows, int64_t n, enum activation act);
     void (*layer_norm)(struct cpu_row y, struct cpu_row x, const float *scale, const float *shift,
                        float eps, float scale_offset, int64_t n);
     /* heads rows of `width` (even): element i becomes x[i] * turn[i] + x[i ^ 1] * turn[width + i].

@@ -14,6 +14,12 @@ static void rms_norm_rows(void *arg, int64_t begin, int64_t end, int thread)
 {
     const struct norm *norm = arg;
     const struct tensor *y = norm->y, *x = norm->x;
+    int64_t n = x->shape[1];
+    if (x->stride[0] == n && y->stride[0] == n) {
+        norm->cpu->kernels->rms_norm_rows(cpu_row_of(y, begin * n), cpu_row_of(x, begin * n),
+                                          norm->scale->data, norm->eps, end - begin, n, norm->act);
+        return;
+    }
     for (int64_t r = begin; r < end; r++)
         norm->cpu->kernels->rms_norm(cpu_row_of(y, r * y->stride[0]),
                                      cpu_row_of(x, r * x->stride[0]), norm->scale->data, norm->eps,

@@ -67,6 +67,41 @@ void KERNEL(rms_norm)(struct cpu_row y, struct cpu_row x, const float *gain, flo
     }
 }
 
+/* 1 / max(sqrt(mean(x^2) + eps), 1e-12 / sqrt(n)) of a short row of floats. */
+static ALWAYS_INLINE float inverse_rms_f32(const float *x, float eps, int64_t n)
+{
+    float rms = sqrtf(sum_f32(x, n, 0, true) / (float)n + eps), least = 1e-12f / sqrtf((float)n);
+    return 1 / (rms < least ? least : rms);
+}
+
+/* Short rows (the channels of a pixel) are taken several at a time, so that loading, activation and
+ * storing run over whole vectors whatever the row's length. */
+void KERNEL(rms_norm_rows)(struct cpu_row y, struct cpu_row x, const float *gain, float eps,
+                           int64_t rows, int64_t n, enum activation act)
+{
+    float in[CHUNK], out[CHUNK];
+    int64_t group = CHUNK / n;
+    if (group < 2) {
+        for (int64_t r = 0; r < rows; r++)
+            KERNEL(rms_norm)(cpu_row_at(y, r * n), cpu_row_at(x, r * n), gain, eps, n, act);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r += group) {
+        int64_t count = rows - r < group ? rows - r : group;
+        const float *from = row_load(x, r * n, count * n, in);
+        for (int64_t k = 0; k < count; k++) {
+            const float *row = from + k * n;
+            float inverse = inverse_rms_f32(row, eps, n), *to = out + k * n;
+            SIMD
+            for (int64_t i = 0; i < n; i++)
+                to[i] = row[i] * inverse * gain[i];
+        }
+        float *to = row_target(y, r * n, out);
+        activate_f32(to, out, count * n, act);
+        row_store(y, r * n, count * n, to);
+    }
+}
+
 void KERNEL(layer_norm)(struct cpu_row y, struct cpu_row x, const float *scale, const float *shift,
                         float eps, float scale_offset, int64_t n)
 {

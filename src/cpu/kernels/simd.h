@@ -195,6 +195,8 @@ void KERNEL(add_gated)(struct cpu_row x, struct cpu_row y, const float *gate, in
 void KERNEL(combine)(float *y, int terms, const float *factor, const float *const *x, int64_t n);
 void KERNEL(rms_norm)(struct cpu_row y, struct cpu_row x, const float *gain, float eps, int64_t n,
                       enum activation act);
+void KERNEL(rms_norm_rows)(struct cpu_row y, struct cpu_row x, const float *gain, float eps,
+                           int64_t rows, int64_t n, enum activation act);
 void KERNEL(layer_norm)(struct cpu_row y, struct cpu_row x, const float *scale, const float *shift,
                         float eps, float scale_offset, int64_t n);
 void KERNEL(rope)(struct cpu_row y, struct cpu_row x, const float *turn, int64_t heads,

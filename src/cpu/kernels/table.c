@@ -9,6 +9,7 @@ const struct cpu_kernels TABLE = {
     .add_gated = KERNEL(add_gated),
     .combine = KERNEL(combine),
     .rms_norm = KERNEL(rms_norm),
+    .rms_norm_rows = KERNEL(rms_norm_rows),
     .layer_norm = KERNEL(layer_norm),
     .rope = KERNEL(rope),
     .scale_max = KERNEL(scale_max),
