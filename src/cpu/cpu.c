@@ -13,6 +13,9 @@ struct cpu_scratch {
 };
 
 const struct cpu_heavy *const cpu_heavies[] = {
+#ifdef UNREEL_AMX
+    &cpu_amx,
+#endif
 #ifdef UNREEL_ONEDNN
     &cpu_onednn,
 #endif

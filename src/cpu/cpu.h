@@ -63,6 +63,7 @@ struct cpu_heavy {
 /* Best first, NULL at the end; the first usable one is taken. */
 extern const struct cpu_heavy *const cpu_heavies[];
 
+extern const struct cpu_heavy cpu_amx;    /* with UNREEL_AMX */
 extern const struct cpu_heavy cpu_onednn; /* with UNREEL_ONEDNN */
 
 /* The plain implementation, function by function, so that others may borrow. */

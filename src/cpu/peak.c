@@ -1,7 +1,7 @@
 #include "cpu/peak.h"
 
 #include "base/clock.h"
-#include "cpu/amx.h"
+#include "cpu/amx/amx.h"
 
 #define RUNS 16
 #define PIECES 8 /* of a run, for each thread: a late one leaves some to the others */

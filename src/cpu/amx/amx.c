@@ -1,4 +1,4 @@
-#include "cpu/amx.h"
+#include "cpu/amx/amx.h"
 
 #if defined(UNREEL_AMX)
 #include <cpuid.h>
