@@ -143,20 +143,20 @@ static const struct backend_ops ops = {
     .peak = cpu_peak,
 };
 
-static int choose_type(struct backend *b, const char *dtype, bool force_bf16)
+static int choose_type(struct backend *b, const char *dtype, bool bf16)
 {
     if (!strcmp(dtype, "auto")) {
-        b->compute = cpu_prefers_bf16() ? TENSOR_BF16 : TENSOR_F32;
+        b->compute = bf16 ? TENSOR_BF16 : TENSOR_F32;
     } else if (!strcmp(dtype, "f32")) {
         b->compute = TENSOR_F32;
     } else if (strcmp(dtype, "bf16")) {
         return log_error(&b->log, UNREEL_EINVAL, "dtype %s: not one of auto, f32, bf16", dtype);
-    } else if (force_bf16 || cpu_prefers_bf16()) {
+    } else if (bf16) {
         b->compute = TENSOR_BF16;
     } else {
         b->round_bf16 = true;
-        log_info(&b->log, "dtype bf16: this processor does not multiply bf16; weights are rounded "
-                          "to bf16 and computed with in f32");
+        log_info(&b->log, "dtype bf16: no fast bf16 products on this machine; computing in f32 with "
+                          "weights rounded to bf16");
     }
     return 0;
 }
@@ -193,7 +193,7 @@ int cpu_open_as(struct backend **backend, const struct backend_config *config,
     b->threads = config->threads > 0 ? config->threads : thread_pool_processors();
     cpu->isa = isa;
     cpu->kernels = cpu_isa_kernels(isa);
-    int code = choose_type(b, config->dtype, choice->force_bf16);
+    int code = choose_type(b, config->dtype, choice->bf16 ? choice->bf16 > 0 : cpu_prefers_bf16());
     if (!code)
         code = choose_heavy(cpu, choice->heavy);
     if (!code) {

@@ -85,7 +85,7 @@ struct cpu_choice {
     bool force_isa;
     enum cpu_isa isa;
     const char *heavy; /* name of the implementation */
-    bool force_bf16;   /* dtype bf16 is bf16 also on a processor that does not multiply it */
+    int bf16;          /* 1: bf16 is at hand, -1: it is not, whatever cpu_prefers_bf16() says */
 };
 
 /* UNREEL_EUNSUPPORTED, silently, if this machine or build has not what was forced. */
@@ -96,7 +96,8 @@ int cpu_open_as(struct backend **backend, const struct backend_config *config,
 const struct cpu_kernels *cpu_isa_kernels(enum cpu_isa isa);
 const char *cpu_isa_name(enum cpu_isa isa);
 
-/* Whether dtype "auto" is bf16: the processor multiplies bf16 and the implementation can use it. */
+/* Whether bf16 is faster than f32 here: the processor multiplies it and this build can make it do so.
+ * Then dtype "auto" is bf16, and dtype "bf16" is more than rounded weights. */
 bool cpu_prefers_bf16(void);
 
 /* ---- memory ------------------------------------------------------------------------------- */

@@ -30,7 +30,7 @@ const char *cpu_isa_name(enum cpu_isa isa)
 
 bool cpu_prefers_bf16(void)
 {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(UNREEL_ONEDNN)
     return __builtin_cpu_supports("avx512bf16"); /* processors with AMX have it too */
 #else
     return false;

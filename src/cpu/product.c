@@ -85,8 +85,6 @@ static void pack_panel(const struct cpu_packed *packed, int64_t index, void *pan
     float row[PACK_DEPTH];
     int64_t first = index * packed->width;
     int64_t outputs = packed->n - first < packed->width ? packed->n - first : packed->width;
-    if (outputs < packed->width)
-        memset(panel, 0, panel_bytes(packed));
     for (int64_t k = 0; k < packed->k; k += PACK_DEPTH) {
         int64_t count = packed->k - k < PACK_DEPTH ? packed->k - k : PACK_DEPTH;
         for (int64_t j = 0; j < outputs; j++) {

@@ -147,6 +147,6 @@ static void test_all(struct ops *ops)
 int main(int argc, char **argv)
 {
     ops_options(argc, argv);
-    ops_run("attention", test_all);
+    ops_run("attention", true, test_all);
     return test_end();
 }

@@ -175,6 +175,6 @@ static void test_all(struct ops *ops)
 int main(int argc, char **argv)
 {
     ops_options(argc, argv);
-    ops_run("conv", test_all);
+    ops_run("conv", true, test_all);
     return test_end();
 }

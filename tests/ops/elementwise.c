@@ -48,6 +48,33 @@ static void test_copy(struct ops *ops)
     }
 }
 
+/* Every way of rounding: halves go to even, what overflows becomes infinite, denormals stay. */
+static void test_rounding(struct ops *ops)
+{
+    static const uint32_t lows[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
+    static const uint32_t highs[] = {0, 1, 0x7f, 0x80, 0x3f80, 0x3f81, 0x7f7e, 0x7f7f};
+    struct ops_tensor x = ops_output(ops, TENSOR_F32, LAYOUT_DENSE, SHAPE(96));
+    struct ops_tensor y = ops_output(ops, TENSOR_BF16, LAYOUT_DENSE, SHAPE(96));
+    struct ops_tensor z = ops_output(ops, TENSOR_BF16, LAYOUT_DENSE, SHAPE(48, 2));
+    double value[96], want[96], swapped[96];
+    for (int i = 0; i < 96; i++) {
+        union {
+            uint32_t u;
+            float f;
+        } v = {.u = highs[i % 8] << 16 | lows[i / 8 % 6] | (uint32_t)(i / 48) << 31};
+        value[i] = (double)v.f;
+        want[i] = ops_round(value[i], TENSOR_BF16);
+        swapped[i % 48 * 2 + i / 48] = want[i];
+    }
+    ops_set(ops, &x, value);
+    op_copy(ops->b, y.t, x.t);
+    ops_compare_exact(ops, "rounding", &y, want);
+    /* not row by row: the other loop */
+    op_copy(ops->b, z.t, tensor_permute(tensor_reshape(x.t, SHAPE(2, 48)), (const int[]){1, 0}));
+    ops_compare_exact(ops, "rounding of strided elements", &z, swapped);
+    ops_free(ops);
+}
+
 /* Types that only files have come through uploads. */
 static void test_upload(struct ops *ops)
 {
@@ -293,6 +320,7 @@ static void test_combine(struct ops *ops)
 static void test_all(struct ops *ops)
 {
     test_copy(ops);
+    test_rounding(ops);
     test_upload(ops);
     test_activate(ops);
     test_sweep(ops);
@@ -305,6 +333,6 @@ static void test_all(struct ops *ops)
 int main(int argc, char **argv)
 {
     ops_options(argc, argv);
-    ops_run("elementwise", test_all);
+    ops_run("elementwise", false, test_all);
     return test_end();
 }

@@ -237,6 +237,6 @@ static void test_all(struct ops *ops)
 int main(int argc, char **argv)
 {
     ops_options(argc, argv);
-    ops_run("linear", test_all);
+    ops_run("linear", true, test_all);
     return test_end();
 }

@@ -140,6 +140,6 @@ static void test_all(struct ops *ops)
 int main(int argc, char **argv)
 {
     ops_options(argc, argv);
-    ops_run("norm", test_all);
+    ops_run("norm", false, test_all);
     return test_end();
 }

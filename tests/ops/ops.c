@@ -211,6 +211,22 @@ void ops_compare(struct ops *ops, const char *what, const struct ops_tensor *y, 
               want[worst], tolerance[worst], ops->b->status);
 }
 
+void ops_compare_exact(struct ops *ops, const char *what, const struct ops_tensor *y,
+                       const double *want)
+{
+    const double *got = ops_read(ops, y);
+    int64_t bad = 0, last = 0;
+    for (int64_t i = 0; i < y->count; i++) {
+        if (got[i] == want[i] || (isnan(got[i]) && isnan(want[i])))
+            continue;
+        bad++;
+        last = i;
+    }
+    CHECK_MSG(!bad && !ops->b->status, "%s: %s: %lld of %lld wrong, [%lld] = %.9g, not %.9g",
+              ops->name, what, (long long)bad, (long long)y->count, (long long)last, got[last],
+              want[last]);
+}
+
 static void run_one(const char *what, struct backend *b, const char *name,
                     void (*test)(struct ops *))
 {
@@ -228,30 +244,31 @@ static void run_one(const char *what, struct backend *b, const char *name,
 static void run_cpu(const char *what, enum cpu_isa isa, const char *heavy,
                     void (*test)(struct ops *))
 {
-    static const char *const types[] = {"f32", "bf16", "bf16 rounded"};
-    static const int threads[] = {1, 2, 5};
-    for (int type = 0; type < 3; type++) {
-        for (int i = 0; i < 3; i++) {
-            struct backend *b;
-            struct backend_config config = {"cpu", type == 1 ? "bf16" : "f32", threads[i]};
-            struct cpu_choice choice = {true, isa, heavy, true};
-            char name[96];
-            if (cpu_open_as(&b, &config, &test_log, &choice) < 0)
-                continue;
-            b->round_bf16 = type == 2;
-            snprintf(name, sizeof name, "%s %s %s, %d threads", cpu_isa_name(isa), heavy,
-                     types[type], threads[i]);
-            run_one(what, b, name, test);
-        }
+    static const struct {
+        const char *name;
+        int bf16, threads; /* bf16: 1 computed, -1 only rounded */
+    } modes[] = {{"f32", 0, 1},  {"f32", 0, 2},  {"f32", 0, 5},
+                 {"bf16", 1, 1}, {"bf16", 1, 5}, {"bf16 rounded", -1, 2}};
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        struct backend *b;
+        struct backend_config config = {"cpu", modes[i].bf16 ? "bf16" : "f32", modes[i].threads};
+        struct cpu_choice choice = {true, isa, heavy, modes[i].bf16};
+        char name[96];
+        if (cpu_open_as(&b, &config, &test_log, &choice) < 0)
+            continue;
+        snprintf(name, sizeof name, "%s %s %s, %d threads", cpu_isa_name(isa), heavy, modes[i].name,
+                 modes[i].threads);
+        run_one(what, b, name, test);
     }
 }
 
-void ops_run(const char *what, void (*test)(struct ops *))
+void ops_run(const char *what, bool heavy, void (*test)(struct ops *))
 {
     if (!options.device) {
         for (enum cpu_isa isa = 0; isa < CPU_ISAS; isa++)
             for (int i = 0; cpu_heavies[i]; i++)
-                run_cpu(what, isa, cpu_heavies[i]->name, test);
+                if (heavy || !cpu_heavies[i + 1]) /* else any, so the last, which is always there */
+                    run_cpu(what, isa, cpu_heavies[i]->name, test);
         return;
     }
     for (int type = 0; type < 2; type++) {

@@ -53,8 +53,9 @@ struct ops_options {
 /* --seed N, --device NAME; prints the seed. */
 void ops_options(int argc, char **argv);
 
-/* Runs `test` on every variant that this machine has. */
-void ops_run(const char *what, void (*test)(struct ops *ops));
+/* Runs `test` on every variant that this machine has. `heavy`: it uses linear, conv or attention, so
+ * that the implementations of these matter. */
+void ops_run(const char *what, bool heavy, void (*test)(struct ops *ops));
 
 /* Frees what the test has made so far. */
 void ops_free(struct ops *ops);
@@ -89,6 +90,10 @@ const double *ops_read(struct ops *ops, const struct ops_tensor *t);
 /* Compares with a reference: |y - want| <= tolerance for each. NaN wants NaN. */
 void ops_compare(struct ops *ops, const char *what, const struct ops_tensor *y, const double *want,
                  const double *tolerance);
+
+/* Each must be what is wanted, down to denormals. */
+void ops_compare_exact(struct ops *ops, const char *what, const struct ops_tensor *y,
+                       const double *want);
 
 /* Host memory that ops_free() frees. */
 void *ops_memory(struct ops *ops, size_t bytes);

@@ -125,6 +125,6 @@ static void test_all(struct ops *ops)
 int main(int argc, char **argv)
 {
     ops_options(argc, argv);
-    ops_run("picture", test_all);
+    ops_run("picture", false, test_all);
     return test_end();
 }

@@ -2,6 +2,8 @@
  * after backend_clear() all is well again. Also opening with options that make no sense. */
 #include "ops.h"
 
+#include "cpu/cpu.h"
+
 /* One test asks for more memory than there is. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
@@ -206,10 +208,38 @@ static void test_open(void)
     backend_close(NULL);
 }
 
+static void last_line(void *opaque, int level, const char *message)
+{
+    snprintf(test_message, sizeof test_message, "%d %s", level, message);
+    lines++;
+}
+
+/* A type that is only imitated is said so, once, and only where it was asked for. */
+static void test_imitation(void)
+{
+    static const char *const types[] = {"bf16", "auto", "f32"};
+    for (int i = 0; i < 3; i++) {
+        struct backend *b;
+        struct backend_config config = {"cpu", types[i], 1};
+        struct cpu_choice choice = {.bf16 = -1};
+        lines = 0;
+        CHECK(cpu_open_as(&b, &config, &(unreel_log){last_line, NULL}, &choice) == 0);
+        CHECK(b->compute == TENSOR_F32 && b->round_bf16 == (i == 0) && lines == (i == 0));
+        CHECK(i || (test_message[0] == '0' + UNREEL_LOG_INFO && strstr(test_message, "bf16")));
+        backend_close(b);
+        choice.bf16 = 1;
+        lines = 0;
+        CHECK(cpu_open_as(&b, &config, &(unreel_log){last_line, NULL}, &choice) == 0);
+        CHECK(b->compute == (i == 2 ? TENSOR_F32 : TENSOR_BF16) && !b->round_bf16 && !lines);
+        backend_close(b);
+    }
+}
+
 int main(int argc, char **argv)
 {
     ops_options(argc, argv);
-    ops_run("refusals", test_all);
+    ops_run("refusals", true, test_all);
     test_open();
+    test_imitation();
     return test_end();
 }

@@ -110,6 +110,6 @@ static void test_all(struct ops *ops)
 int main(int argc, char **argv)
 {
     ops_options(argc, argv);
-    ops_run("rope", test_all);
+    ops_run("rope", false, test_all);
     return test_end();
 }
