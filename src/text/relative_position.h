@@ -1,6 +1,6 @@
 /* Which entry of the table of relative positions a distance falls into, as T5 defines it: both
- * directions, half of the buckets each; distances below 8 exactly, further ones logarithmically up to
- * 128, from where all share the last. */
+ * directions, half of the buckets each; distances below 8 exactly, further ones logarithmically
+ * up to 128, from where all share the last. */
 #pragma once
 
 #include <stdint.h>

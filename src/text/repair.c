@@ -113,8 +113,8 @@ static size_t escape_length(const struct runes *in, size_t at)
     return i - at;
 }
 
-/* Deprecated format characters, annotation, object replacement, byte order mark; not joiners, marks of
- * direction, tags: they matter. */
+/* Deprecated format characters, annotation, object replacement, byte order mark; not joiners,
+ * marks of direction, tags: they matter. */
 static bool is_control(uint32_t c)
 {
     return c <= 8 || c == 0x0b || (c >= 0x0e && c <= 0x1f) || c == 0x7f ||

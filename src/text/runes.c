@@ -14,7 +14,9 @@ static bool reserve(struct runes *text, size_t more)
     size_t capacity = text->count + more;
     capacity = capacity < 2 * text->capacity ? 2 * text->capacity : capacity;
     capacity = capacity < 64 ? 64 : capacity;
-    uint32_t *at = capacity < SIZE_MAX / sizeof *at ? realloc(text->at, capacity * sizeof *at) : NULL;
+    uint32_t *at = NULL;
+    if (capacity < SIZE_MAX / sizeof *at)
+        at = realloc(text->at, capacity * sizeof *at);
     if (!at) {
         text->failed = true;
         return false;

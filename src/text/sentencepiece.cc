@@ -36,7 +36,8 @@ extern "C" int64_t sentencepiece_encode(const void *model, const char *text, siz
                                         int32_t *ids, size_t max, char *error, size_t size)
 try {
     std::vector<int> all;
-    auto status = static_cast<const Processor *>(model)->Encode(std::string_view(text, bytes), &all);
+    auto processor = static_cast<const Processor *>(model);
+    auto status = processor->Encode(std::string_view(text, bytes), &all);
     if (status.ok()) {
         std::copy_n(all.begin(), std::min(max, all.size()), ids);
         return static_cast<int64_t>(all.size());

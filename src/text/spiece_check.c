@@ -85,7 +85,7 @@ static bool is_utf8(const uint8_t *at, const uint8_t *end)
     return true;
 }
 
-/* ---- pieces --------------------------------------------------------------------------------- */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 static bool good_text(struct span text)
 {

@@ -1,6 +1,6 @@
-/* Walks a SentencePiece model file (a protocol buffer) before libsentencepiece sees it: the library
- * follows offsets of the normaliser's trie unchecked, recurses by the length of pieces and aborts the
- * process on some contradictions. */
+/* Walks a SentencePiece model file (a protocol buffer) before libsentencepiece sees it: the
+ * library follows offsets of the normaliser's trie unchecked, recurses by the length of pieces
+ * and aborts the process on some contradictions. */
 #pragma once
 
 #include <stddef.h>

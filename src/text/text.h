@@ -6,16 +6,17 @@
 
 #define TEXT_BYTES_MAX (1 << 20) /* of one prompt */
 
-/* ---- cleaning ------------------------------------------------------------------------------ */
+/* ---- cleaning -------------------------------------------------------------------------------- */
 
-/* ftfy-like repair, HTML unescape twice, white space folded, trimmed. *clean is the caller's to free.
- * UNREEL_EFORMAT if `text` is not UTF-8, UNREEL_EUNSUPPORTED if this build cannot normalise it. */
+/* ftfy-like repair, HTML unescape twice, white space folded, trimmed. *clean is the caller's to
+ * free. UNREEL_EFORMAT if `text` is not UTF-8, UNREEL_EUNSUPPORTED if this build cannot
+ * normalise it. */
 int text_clean(char **clean, const char *text, const unreel_log *log);
 
 /* The last steps of it alone: HTML unescape twice, white space folded, trimmed. */
 int text_fold(char **clean, const char *text, const unreel_log *log);
 
-/* ---- tokens -------------------------------------------------------------------------------- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 struct tokenizer;
 
@@ -30,7 +31,7 @@ void tokenizer_close(struct tokenizer *tokenizer); /* NULL is fine */
 int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, int32_t *ids, int max,
                      const unreel_log *log);
 
-/* ---- encoder ------------------------------------------------------------------------------- */
+/* ---- encoder --------------------------------------------------------------------------------- */
 
 struct text_encoder;
 

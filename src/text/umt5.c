@@ -1,9 +1,9 @@
-/* The umT5 encoder. L tokens, C model width (dim), A attention width (dim_attn), H heads, F width of
- * the feed-forward. Only the prompt's own tokens are encoded: padding would be masked out of every
- * attention anyway.
+/* The umT5 encoder. L tokens, C model width (dim), A attention width (dim_attn), H heads, F width
+ * of the feed-forward. Only the prompt's own tokens are encoded: padding would be masked out of
+ * every attention anyway.
  *
- * Attention is f32 whatever the compute type: it is not scaled, so rounding queries and keys to bf16
- * alone costs up to 3 % of the result. The feed-forward has the compute type. */
+ * Attention is f32 whatever the compute type: it is not scaled, so rounding queries and keys
+ * to bf16 alone costs up to 3 % of the result. The feed-forward has the compute type. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,7 +53,7 @@ struct text_encoder {
     struct workspace work;
 };
 
-/* ---- weights -------------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 static int64_t length_of(const struct weights *weights, const char *name, int dim)
 {
@@ -82,10 +82,10 @@ static int read_sizes(struct text_encoder *e, const unreel_log *log)
     return 0;
 }
 
-static bool is_mapped(const struct weights *weights, const char *format, int layer, const char *part)
+static bool is_mapped(const struct weights *weights, int layer, const char *part)
 {
     char name[64];
-    snprintf(name, sizeof name, format, layer, part);
+    snprintf(name, sizeof name, "blocks.%d.%s.weight", layer, part);
     const struct weight *w = weights_find(weights, name);
     return w && w->mapped;
 }
@@ -98,7 +98,7 @@ static struct linear_desc bind_linear(struct text_encoder *e, struct binder *bin
     desc.precise = !strncmp(parts[0], "attn.", 5);
     for (int i = 0; i < count; i++) {
         desc.weight[i] = bind(binder, SHAPE(n, k), "blocks.%d.%s.weight", layer, parts[i]);
-        desc.mapped = desc.mapped && is_mapped(e->weights, "blocks.%d.%s.weight", layer, parts[i]);
+        desc.mapped = desc.mapped && is_mapped(e->weights, layer, parts[i]);
     }
     return desc;
 }
@@ -228,7 +228,7 @@ int text_encoder_dim(const struct text_encoder *encoder)
     return (int)encoder->dim;
 }
 
-/* ---- encoding ------------------------------------------------------------------------------- */
+/* ---- encoding -------------------------------------------------------------------------------- */
 
 static int reserve(struct text_encoder *e, int64_t rows)
 {

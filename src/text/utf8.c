@@ -15,7 +15,8 @@ int32_t utf8_next(const char **at, const char *end)
             return -1;
         code = code << 6 | (c[i] & 0x3f);
     }
-    if ((length > 1 && code < least[length]) || (code >= 0xd800 && code < 0xe000) || code > 0x10ffff)
+    if ((length > 1 && code < least[length]) || (code >= 0xd800 && code < 0xe000) ||
+        code > 0x10ffff)
         return -1;
     *at += length;
     return (int32_t)code;

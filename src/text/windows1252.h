@@ -1,4 +1,5 @@
-/* Windows-1252 in both directions. Bytes it leaves undefined stand for themselves, as in Latin-1. */
+/* Windows-1252 in both directions. Bytes it leaves undefined stand for themselves, as in
+ * Latin-1. */
 #pragma once
 
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* The golden folders given on the command line: each argument holds some; those without a model folder
- * or of another kind are passed over. */
+/* The golden folders given on the command line: each argument holds some; those without a model
+ * folder or of another kind are passed over. */
 #pragma once
 
 #include <dirent.h>

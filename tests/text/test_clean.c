@@ -1,5 +1,5 @@
-/* Cleaning of prompts. The expected texts are what ftfy 6 with html.unescape and white-space folding
- * gives. */
+/* Cleaning of prompts. The expected texts are what ftfy 6 with html.unescape and white-space
+ * folding gives. */
 #include "test.h"
 #include "text/html.h"
 #include "text/relative_position.h"
@@ -40,7 +40,8 @@ static const struct sample folded[] = {
     {"&CounterClockwiseContourIntegral;", "∳"},
     {"&#65;&#x42;&#X43;&#68", "ABCD"},
     {"&#128;&#x99;&#150;", "€™–"}, /* Windows-1252 */
-    {"&#0;&#xD800;&#1114112;&#99999999999999999999;", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+    {"&#0;&#xD800;&#1114112;&#99999999999999999999;",
+     "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
     {"a&#1;b&#xfdd0;c&#xffff;d", "abcd"},
     {"a&#13;b", "a b"},
     {"& &; &# &#; &#x; &unknown; &unknown", "& &; &# &#; &#x; &unknown; &unknown"},
@@ -100,8 +101,8 @@ static void test_samples(void)
 
 static void test_refusals(void)
 {
-    static const char *const broken[] = {"\xff", "a\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80",
-                                         "caf\xe9 au lait", "\xe2\x82"};
+    static const char *const broken[] = {"\xff", "a\xc3", "\xc0\xaf", "\xed\xa0\x80",
+                                         "\xf5\x80\x80\x80", "caf\xe9 au lait", "\xe2\x82"};
     char *clean;
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         CHECK(text_clean(&clean, broken[i], &test_log) == UNREEL_EFORMAT && !clean);

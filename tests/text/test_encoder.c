@@ -53,7 +53,7 @@ static bool is_zero(const float *x, int64_t count)
     return true;
 }
 
-/* ---- recorded embeddings ------------------------------------------------------------------------- */
+/* ---- recorded embeddings --------------------------------------------------------------------- */
 
 static int count_valid(const struct weight *mask, int64_t prompt)
 {
@@ -83,7 +83,8 @@ static void test_golden_in(const struct golden *golden, const struct weights *fi
         double error = got ? relative_l2(got, (const float *)want->tensor.data + p * rows * dim,
                                          (size_t)(rows * dim))
                            : NAN;
-        CHECK_MSG(error <= limits[b], "%s %s prompt %d: %g", golden->name, dtypes[b], (int)p, error);
+        CHECK_MSG(error <= limits[b], "%s %s prompt %d: %g", golden->name, dtypes[b], (int)p,
+                  error);
         CHECK(got && is_zero(got + count * dim, (rows - count) * dim));
         worst = fmax(worst, error);
         free(got);
@@ -103,7 +104,7 @@ static void test_golden(const struct golden *golden)
     weights_close(file);
 }
 
-/* ---- the naive encoder ------------------------------------------------------------------------------ */
+/* ---- the naive encoder ----------------------------------------------------------------------- */
 
 struct matrix {
     const struct tensor *t; /* [n, k] */
@@ -306,7 +307,7 @@ static void test_stacked(const struct golden *golden)
     weights_close(file);
 }
 
-/* ---- files that do not fit -------------------------------------------------------------------------- */
+/* ---- files that do not fit ------------------------------------------------------------------- */
 
 #define WEIGHTS_MAX 256
 
@@ -323,8 +324,8 @@ static const unreel_log collecting = {.write = collect};
 
 /* Saves the encoder without tensors that hold `drop` in their names (NULL: all of them there), with
  * `change` done to the list, and opens that. */
-static int open_changed(const struct golden *golden, struct text_encoder **encoder, const char *drop,
-                        void (*change)(struct weight *, size_t))
+static int open_changed(const struct golden *golden, struct text_encoder **encoder,
+                        const char *drop, void (*change)(struct weight *, size_t))
 {
     struct weight list[WEIGHTS_MAX];
     struct weights *file = NULL;
@@ -381,7 +382,8 @@ static void test_refused_files(const struct golden *golden)
     snprintf(path, sizeof path, "%s", golden->encoder);
     snprintf(strrchr(path, '/'), 32, "/Wan2.1_VAE.pth");
     *messages = 0;
-    CHECK(text_encoder_open(&encoder, backends[0], path, &collecting) == UNREEL_EFORMAT && !encoder);
+    CHECK(text_encoder_open(&encoder, backends[0], path, &collecting) == UNREEL_EFORMAT);
+    CHECK(!encoder);
     CHECK(strstr(messages, "not a umT5 encoder") && strstr(messages, "Wan2.1_VAE.pth"));
     CHECK(text_encoder_open(&encoder, backends[0], "/nowhere", &collecting) == UNREEL_EIO);
     CHECK(backend_status(backends[0]) == 0);

@@ -10,10 +10,12 @@
 #define JSON_MAX (1 << 20)
 #define IDS_MAX 512
 
-/* ---- recorded ids ------------------------------------------------------------------------------ */
+/* ---- recorded ids ---------------------------------------------------------------------------- */
+
+typedef int (*clean_fn)(char **, const char *, const unreel_log *);
 
 static bool same_ids(const struct tokenizer *tokenizer, const char *text, int text_len,
-                     const struct json *want, int (*clean)(char **, const char *, const unreel_log *))
+                     const struct json *want, clean_fn clean)
 {
     int32_t ids[IDS_MAX];
     char *cleaned;
@@ -63,7 +65,7 @@ static void test_golden(const struct golden *golden)
     tokenizer_close(tokenizer);
 }
 
-/* ---- one model ----------------------------------------------------------------------------------- */
+/* ---- one model ------------------------------------------------------------------------------- */
 
 static struct golden nano;
 
@@ -114,7 +116,7 @@ static void test_threads(struct tokenizer *tokenizer)
     }
 }
 
-/* ---- files that are refused ------------------------------------------------------------------------ */
+/* ---- files that are refused ------------------------------------------------------------------ */
 
 /* A protocol buffer being written. */
 struct message {
