@@ -111,7 +111,8 @@ static int compare_offsets(const void *a, const void *b)
 static int check_layout(struct file_tensors *t, size_t begin)
 {
     size_t at = begin;
-    qsort(t->list, t->count, sizeof *t->list, compare_offsets);
+    if (t->count) /* else the list may be NULL */
+        qsort(t->list, t->count, sizeof *t->list, compare_offsets);
     for (size_t i = 0; i < t->count; i++) {
         if (t->list[i].offset < at)
             return refuse(t, t->list[i].name, "overlaps another tensor");
