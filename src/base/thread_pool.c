@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ struct thread_pool {
     thread_pool_fn run;
     void *arg;
     int64_t count, piece;
-    _Atomic int64_t next;  /* first item nobody has taken */
+    _Atomic int64_t next;   /* first item nobody has taken */
     _Atomic int unfinished; /* threads still in the loop, caller included */
     sem_t done;
     struct worker workers[];
@@ -61,6 +62,17 @@ static void *work(void *arg)
     }
 }
 
+/* Signals are for the program's own threads. */
+static int start(struct worker *worker)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&worker->thread, NULL, work, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code;
+}
+
 struct thread_pool *thread_pool_create(int threads)
 {
     if (threads < 1)
@@ -76,7 +88,7 @@ struct thread_pool *thread_pool_create(int threads)
         worker->pool = pool;
         worker->index = i + 1;
         sem_init(&worker->wake, 0, 0);
-        if (pthread_create(&worker->thread, NULL, work, worker)) {
+        if (start(worker)) {
             sem_destroy(&worker->wake);
             thread_pool_destroy(pool);
             return NULL;

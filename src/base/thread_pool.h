@@ -1,5 +1,5 @@
-/* A pool of threads that split loops. Waiting threads sleep: nothing spins, so the pool shares a busy
- * machine well. One loop runs at a time; a pool belongs to one thread at a time. */
+/* A pool of threads that split loops. Waiting threads sleep: nothing spins, so the pool shares a
+ * busy machine well. One loop runs at a time; a pool belongs to one thread at a time. */
 #pragma once
 
 #include <stdint.h>
@@ -10,7 +10,8 @@ struct thread_pool;
  * once: an index of scratch memory. */
 typedef void (*thread_pool_fn)(void *arg, int64_t begin, int64_t end, int thread);
 
-/* `threads` counts the caller of thread_pool_run(); 1 creates none. NULL: out of memory or threads. */
+/* `threads` counts the caller of thread_pool_run(); 1 creates none. NULL: out of memory or threads.
+ */
 struct thread_pool *thread_pool_create(int threads);
 void thread_pool_destroy(struct thread_pool *pool); /* NULL is fine */
 int thread_pool_threads(const struct thread_pool *pool);

@@ -19,11 +19,11 @@ struct attention {
 
 /* A thread's memory. */
 struct workspace {
-    float *q;      /* [queries, width] */
-    float *k;      /* [D, KEYS]: transposed */
-    float *v;      /* [KEYS, width] */
-    float *scores; /* [queries, KEYS] */
-    float *out;    /* [queries, width], not yet divided by sum */
+    float *q;          /* [queries, width] */
+    float *k;          /* [D, KEYS]: transposed */
+    float *v;          /* [KEYS, width] */
+    float *scores;     /* [queries, KEYS] */
+    float *out;        /* [queries, width], not yet divided by sum */
     float *most, *sum; /* [queries] */
 };
 
@@ -34,7 +34,7 @@ static size_t lay_out(const struct attention *a, struct workspace *work, float *
         float **part;
         size_t count;
     } parts[] = {
-        {&work->q, QUERIES * width},  {&work->k, width * KEYS},       {&work->v, KEYS * width},
+        {&work->q, QUERIES * width},     {&work->k, width * KEYS},      {&work->v, KEYS * width},
         {&work->scores, QUERIES * KEYS}, {&work->out, QUERIES * width}, {&work->most, QUERIES},
         {&work->sum, QUERIES},
     };

@@ -62,8 +62,9 @@ struct pixels {
     const struct conv *w;
 };
 
-/* Inputs [k, k + most) of output pixel (t, h, v), or fewer: as many as are one run of memory. Returns
- * how many. Neighbouring taps of a row see neighbouring pixels, so mostly a run is kw * Ci long. */
+/* Inputs [k, k + most) of output pixel (t, h, v), or fewer: as many as are one run of memory.
+ * Returns how many. Neighbouring taps of a row see neighbouring pixels, so mostly a run is kw * Ci
+ * long. */
 static int64_t load_run(const struct pixels *p, int64_t t, int64_t h, int64_t v, int64_t k,
                         int64_t most, float *to)
 {

@@ -155,8 +155,9 @@ static int choose_type(struct backend *b, const char *dtype, bool bf16)
         b->compute = TENSOR_BF16;
     } else {
         b->round_bf16 = true;
-        log_info(&b->log, "dtype bf16: no fast bf16 products on this machine; computing in f32 with "
-                          "weights rounded to bf16");
+        log_info(&b->log,
+                 "dtype bf16: no fast bf16 products on this machine; computing in f32 with "
+                 "weights rounded to bf16");
     }
     return 0;
 }

@@ -1,17 +1,17 @@
 /* The CPU backend: what its files share.
  *
- * cpu.c opens it, chooses instruction set and implementation, and holds memory; the light operations
- * (elementwise.c, norm.c, picture.c) split rows over threads and call the kernels of kernels.h. The heavy ones, matrix products,
- * convolutions and attention, come as an implementation, struct cpu_heavy: the plain one
- * (plain.c over linear.c, conv.c, attention.c, product.c) works everywhere; a faster one (oneDNN) goes in front
- * of it in cpu_heavies[]. One implementation serves a backend for its whole life, so `impl` of a
- * weight is always its own.
+ * cpu.c opens it, chooses instruction set and implementation, and holds memory; the light
+ * operations (elementwise.c, norm.c, picture.c) split rows over threads and call the kernels of
+ * kernels.h. The heavy ones, matrix products, convolutions and attention, come as an
+ * implementation, struct cpu_heavy: the plain one (plain.c over linear.c, conv.c, attention.c,
+ * product.c) works everywhere; a faster one (oneDNN) goes in front of it in cpu_heavies[]. One
+ * implementation serves a backend for its whole life, so `impl` of a weight is always its own.
  *
  * A backend is used by one thread at a time, so what converts weights at their first use, lazily,
  * needs no lock, also when several sessions share an engine.
  *
- * Loops run through thread_pool_run(cpu->pool, ...) in C functions that get a range of rows. Inside a
- * loop nothing may fail: memory is taken before (cpu_scratch). */
+ * Loops run through thread_pool_run(cpu->pool, ...) in C functions that get a range of rows. Inside
+ * a loop nothing may fail: memory is taken before (cpu_scratch). */
 #pragma once
 
 #include "backend/backend.h"
@@ -31,7 +31,7 @@ struct cpu_backend {
     enum cpu_isa isa;
     const struct cpu_kernels *kernels; /* of isa */
     const struct cpu_heavy *heavy;
-    struct thread_pool *pool; /* base.threads threads */
+    struct thread_pool *pool;    /* base.threads threads */
     struct cpu_scratch *scratch; /* one a thread */
     struct onednn *onednn;       /* NULL: not in use */
 };
@@ -43,10 +43,10 @@ static inline struct cpu_backend *cpu_of(struct backend *b)
 
 /* The operations that decide the speed. Functions as in struct backend_ops; all are there. */
 struct cpu_heavy {
-    const char *name;                               /* "plain", "onednn" */
-    bool (*usable)(const struct cpu_backend *cpu);  /* NULL: always. isa, compute are set */
-    int (*open)(struct cpu_backend *cpu);           /* NULL: nothing to open */
-    void (*close)(struct cpu_backend *cpu);         /* also after a failed open */
+    const char *name;                              /* "plain", "onednn" */
+    bool (*usable)(const struct cpu_backend *cpu); /* NULL: always. isa, compute are set */
+    int (*open)(struct cpu_backend *cpu);          /* NULL: nothing to open */
+    void (*close)(struct cpu_backend *cpu);        /* also after a failed open */
     int (*linear_init)(struct backend *, struct linear *);
     void (*linear_finish)(struct backend *, struct linear *);
     void (*linear)(struct backend *, const struct tensor *y, const struct tensor *x,
@@ -96,8 +96,8 @@ int cpu_open_as(struct backend **backend, const struct backend_config *config,
 const struct cpu_kernels *cpu_isa_kernels(enum cpu_isa isa);
 const char *cpu_isa_name(enum cpu_isa isa);
 
-/* Whether bf16 is faster than f32 here: the processor multiplies it and this build can make it do so.
- * Then dtype "auto" is bf16, and dtype "bf16" is more than rounded weights. */
+/* Whether bf16 is faster than f32 here: the processor multiplies it and this build can make it do
+ * so. Then dtype "auto" is bf16, and dtype "bf16" is more than rounded weights. */
 bool cpu_prefers_bf16(void);
 
 /* ---- memory ------------------------------------------------------------------------------- */
@@ -106,7 +106,8 @@ void *cpu_alloc(struct backend *b, size_t bytes); /* zeroed, 64-byte aligned; NU
 void cpu_free(struct backend *b, void *data);
 
 /* Makes sure that every thread of the pool has `bytes` of scratch memory, 64-byte aligned, contents
- * undefined; kept for the next operation. False: the backend has failed. Call it outside of loops. */
+ * undefined; kept for the next operation. False: the backend has failed. Call it outside of loops.
+ */
 bool cpu_scratch_reserve(struct cpu_backend *cpu, size_t bytes);
 void *cpu_scratch_of(struct cpu_backend *cpu, int thread); /* inside of loops */
 
@@ -162,8 +163,9 @@ static inline struct cpu_row cpu_row_of(const struct tensor *t, int64_t i)
     return cpu_row_at((struct cpu_row){t->data, t->type}, i);
 }
 
-/* How many rows of `width` elements make a piece of work worth waking a thread for. */
+/* How many rows of `width` elements are a piece of work worth waking a thread for: some 6 us. */
 static inline int64_t cpu_grain(int64_t width)
 {
-    return width < 16384 ? 16384 / (width > 0 ? width : 1) : 1;
+    const int64_t enough = 32768;
+    return width < 1 ? enough : width < enough ? enough / width : 1;
 }

@@ -1,5 +1,5 @@
-/* Inner loops, compiled once for each instruction set from the same source (kernels/), chosen at run
- * time. They work on rows in one thread, know no tensors and cannot fail. */
+/* Inner loops, compiled once for each instruction set from the same source (kernels/), chosen at
+ * run time. They work on rows in one thread, know no tensors and cannot fail. */
 #pragma once
 
 #include <stddef.h>
@@ -55,8 +55,7 @@ struct cpu_kernels {
                            float offset);
     /* Two rows of n (even) pixels. Chroma samples are `step` bytes apart. */
     void (*picture_yuv)(uint8_t *y0, uint8_t *y1, uint8_t *u, uint8_t *v, int step,
-                        struct cpu_row x0, struct cpu_row x1, int64_t n, float scale,
-                        float offset);
+                        struct cpu_row x0, struct cpu_row x1, int64_t n, float scale, float offset);
 };
 
 extern const struct cpu_kernels cpu_kernels_baseline, cpu_kernels_avx2, cpu_kernels_avx512;

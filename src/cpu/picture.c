@@ -34,9 +34,8 @@ static void yuv_rows(void *arg, int64_t begin, int64_t end, int thread)
     for (int64_t h = begin; h < end; h++) {
         uint8_t *u = target_row(p, 1, h), *v = nv12 ? u + 1 : target_row(p, 2, h);
         p->cpu->kernels->picture_yuv(target_row(p, 0, 2 * h), target_row(p, 0, 2 * h + 1), u, v,
-                                     nv12 ? 2 : 1, picture_row(p, 2 * h),
-                                     picture_row(p, 2 * h + 1), p->x->shape[1], p->scale,
-                                     p->offset);
+                                     nv12 ? 2 : 1, picture_row(p, 2 * h), picture_row(p, 2 * h + 1),
+                                     p->x->shape[1], p->scale, p->offset);
     }
 }
 

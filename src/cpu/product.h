@@ -1,8 +1,8 @@
 /* Products of rows with packed weights: what the plain linear and convolution share.
  *
- * Weights [N, K] are cut into panels of kernels->gemm_width outputs, each stored [K, width], so that
- * the inner loop reads them in order; columns that the last one has too many count for nothing. They
- * stay bf16 where that loses nothing. */
+ * Weights [N, K] are cut into panels of kernels->gemm_width outputs, each stored [K, width], so
+ * that the inner loop reads them in order; columns that the last one has too many count for
+ * nothing. They stay bf16 where that loses nothing. */
 #pragma once
 
 #include "cpu/cpu.h"

@@ -59,7 +59,8 @@ static void refer(const struct operands *o, int64_t i, int64_t head, double *wan
         }
         int64_t at = (i * e->heads + head) * e->width + d;
         want[at] = y;
-        tolerance[at] = relative * size + (o->probabilities_bf16 ? 1.01 * 0x1p-8 : 0x1p-23) * fabs(y);
+        tolerance[at] =
+            relative * size + (o->probabilities_bf16 ? 1.01 * 0x1p-8 : 0x1p-23) * fabs(y);
     }
 }
 
@@ -67,14 +68,20 @@ static void check(struct ops *ops, const struct example *e, enum tensor_type typ
 {
     enum layout layout = e->queries % 2 ? LAYOUT_FRAMES : LAYOUT_DENSE;
     struct ops_tensor q = make(ops, type, layout, e, e->queries);
-    struct ops_tensor k = make(ops, type, layout, e, e->keys), v = make(ops, type, layout, e, e->keys);
+    struct ops_tensor k = make(ops, type, layout, e, e->keys),
+                      v = make(ops, type, layout, e, e->keys);
     struct ops_tensor y = make(ops, type, layout, e, e->queries);
     struct ops_tensor bias = ops_make(ops, TENSOR_F32, layout, FILL_NORMAL, 1,
                                       SHAPE(e->heads, e->queries + e->keys - 1));
     double *want = ops_doubles(ops, y.count), *tolerance = ops_doubles(ops, y.count);
     float scale = e->biased ? 1 : (float)(1 / sqrt((double)e->width));
-    struct operands o = {e, q.value, k.value, v.value, e->biased ? bias.value : NULL,
-                         (double)scale, type == TENSOR_BF16};
+    struct operands o = {e,
+                         q.value,
+                         k.value,
+                         v.value,
+                         e->biased ? bias.value : NULL,
+                         (double)scale,
+                         type == TENSOR_BF16};
     double *p = ops_doubles(ops, e->keys);
     for (int64_t i = 0; i < e->queries; i++)
         for (int64_t head = 0; head < e->heads; head++)
@@ -82,9 +89,8 @@ static void check(struct ops *ops, const struct example *e, enum tensor_type typ
     op_attention(ops->b, y.t, q.t, k.t, v.t, scale, e->biased ? bias.t : (struct tensor){0});
     char what[128];
     snprintf(what, sizeof what, "attention %s: %lld queries, %lld keys, %lld heads of %lld%s, %s",
-             tensor_type_name(type), (long long)e->queries, (long long)e->keys,
-             (long long)e->heads, (long long)e->width, e->biased ? ", bias" : "",
-             fill_name(e->fill));
+             tensor_type_name(type), (long long)e->queries, (long long)e->keys, (long long)e->heads,
+             (long long)e->width, e->biased ? ", bias" : "", fill_name(e->fill));
     ops_compare(ops, what, &y, want, tolerance);
     ops_free(ops);
 }
@@ -94,10 +100,10 @@ static void test_columns(struct ops *ops)
 {
     struct example e = {21, 21, 3, 16, .fill = FILL_NORMAL};
     int64_t width = e.heads * e.width;
-    struct ops_tensor qkv = ops_make(ops, TENSOR_F32, LAYOUT_ROWS, FILL_NORMAL, 1,
-                                     SHAPE(e.queries, 3 * width));
-    struct ops_tensor y = ops_output(ops, TENSOR_F32, LAYOUT_DENSE,
-                                     SHAPE(e.queries, e.heads, e.width));
+    struct ops_tensor qkv =
+        ops_make(ops, TENSOR_F32, LAYOUT_ROWS, FILL_NORMAL, 1, SHAPE(e.queries, 3 * width));
+    struct ops_tensor y =
+        ops_output(ops, TENSOR_F32, LAYOUT_DENSE, SHAPE(e.queries, e.heads, e.width));
     struct tensor part[3];
     double *value[3], *p = ops_doubles(ops, e.keys);
     for (int i = 0; i < 3; i++) {

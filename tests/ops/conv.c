@@ -45,8 +45,8 @@ static double convolve(const struct operands *o, int64_t t, int64_t h, int64_t w
                 const double *x = o->x + ((it * e->h + ih / up) * e->w + iw / up) * e->ci;
                 for (int64_t ci = 0; ci < e->ci; ci++) {
                     int64_t tap = (a * e->kh + b) * e->kw + c;
-                    double part = x[ci] *
-                                  o->weight[(co * e->ci + ci) * e->kt * e->kh * e->kw + tap];
+                    double part =
+                        x[ci] * o->weight[(co * e->ci + ci) * e->kt * e->kh * e->kw + tap];
                     sum += part;
                     *size += fabs(part);
                 }
@@ -56,8 +56,8 @@ static double convolve(const struct operands *o, int64_t t, int64_t h, int64_t w
     return sum;
 }
 
-/* Folding taps of a blown-up picture into one sums weights before it multiplies: in bf16 that rounds
- * the sum of two or four weights once more. */
+/* Folding taps of a blown-up picture into one sums weights before it multiplies: in bf16 that
+ * rounds the sum of two or four weights once more. */
 static double sum_unit(struct ops *ops, const struct example *e)
 {
     double unit = (8 + sqrt((double)(e->kt * e->kh * e->kw * e->ci))) * 0x1p-24;
@@ -102,11 +102,11 @@ static void check(struct ops *ops, struct example e, enum fill fill, enum tensor
     enum tensor_type compute = ops->b->compute;
     bool rounds = compute == TENSOR_BF16 || ops->b->round_bf16;
     enum layout layout = count % 2 ? LAYOUT_FRAMES : LAYOUT_DENSE;
-    struct ops_tensor x =
-        ops_make(ops, compute, layout, fill, 1e10, SHAPE(e.t, e.h, e.w, e.ci));
+    struct ops_tensor x = ops_make(ops, compute, layout, fill, 1e10, SHAPE(e.t, e.h, e.w, e.ci));
     struct ops_tensor y = ops_output(ops, compute, layout, 4, shape);
     double *weight = ops_doubles(ops, count), *bias = ops_doubles(ops, e.co);
-    float *weight32 = ops_memory(ops, (size_t)count * 4), *bias32 = ops_memory(ops, (size_t)e.co * 4);
+    float *weight32 = ops_memory(ops, (size_t)count * 4),
+          *bias32 = ops_memory(ops, (size_t)e.co * 4);
     uint16_t *weight16 = ops_memory(ops, (size_t)count * 2);
     for (int64_t i = 0; i < count; i++) {
         weight32[i] = (float)ops_round(ops_value(FILL_NORMAL, 1), file);
@@ -119,11 +119,13 @@ static void check(struct ops *ops, struct example e, enum fill fill, enum tensor
     }
     for (int64_t i = 0; i < e.co; i++)
         bias[i] = (double)(bias32[i] = (float)ops_value(FILL_NORMAL, 1));
-    struct conv_desc desc = {
-        .weight = tensor_make(file == TENSOR_F32 ? (void *)weight32 : weight16, file,
-                              SHAPE(e.co, e.ci, e.kt, e.kh, e.kw)),
-        .stride_t = e.stride_t, .stride = e.stride, .pad_before = e.before, .pad_after = e.after,
-        .upsample = e.upsample};
+    struct conv_desc desc = {.weight = tensor_make(file == TENSOR_F32 ? (void *)weight32 : weight16,
+                                                   file, SHAPE(e.co, e.ci, e.kt, e.kh, e.kw)),
+                             .stride_t = e.stride_t,
+                             .stride = e.stride,
+                             .pad_before = e.before,
+                             .pad_after = e.after,
+                             .upsample = e.upsample};
     if (e.biased)
         desc.bias = tensor_make(bias32, TENSOR_F32, SHAPE(e.co));
     struct conv conv;
@@ -131,10 +133,11 @@ static void check(struct ops *ops, struct example e, enum fill fill, enum tensor
     double *want = ops_doubles(ops, y.count), *tolerance = ops_doubles(ops, y.count);
     refer(ops, &(struct operands){&e, x.value, weight, bias}, &y, want, tolerance);
     char what[160];
-    snprintf(what, sizeof what, "conv [%d, %d, %d, %d] -> %d, kernel %d %d %d, stride %d %d%s%s, %s",
-             (int)e.t, (int)e.h, (int)e.w, (int)e.ci, (int)e.co, (int)e.kt, (int)e.kh, (int)e.kw,
-             e.stride_t, e.stride, e.upsample ? ", upsample" : "",
-             e.accumulate ? ", accumulate" : "", fill_name(fill));
+    snprintf(what, sizeof what,
+             "conv [%d, %d, %d, %d] -> %d, kernel %d %d %d, stride %d %d%s%s, %s", (int)e.t,
+             (int)e.h, (int)e.w, (int)e.ci, (int)e.co, (int)e.kt, (int)e.kh, (int)e.kw, e.stride_t,
+             e.stride, e.upsample ? ", upsample" : "", e.accumulate ? ", accumulate" : "",
+             fill_name(fill));
     for (int times = 0; times < 2; times++) {
         op_conv(ops->b, y.t, x.t, &conv, e.act, e.accumulate);
         ops_compare(ops, what, &y, want, tolerance);

@@ -25,8 +25,8 @@ static void check_copy(struct ops *ops, struct ops_tensor *y, struct ops_tensor 
 
 static void test_copy(struct ops *ops)
 {
-    static const int64_t shapes[][4] = {{1, 1, 1, 1}, {3, 1, 17, 5}, {2, 3, 4, 33}, {1, 1, 1, 20001},
-                                        {5, 7, 1, 513}};
+    static const int64_t shapes[][4] = {
+        {1, 1, 1, 1}, {3, 1, 17, 5}, {2, 3, 4, 33}, {1, 1, 1, 20001}, {5, 7, 1, 513}};
     static const int orders[][4] = {{0, 1, 2, 3}, {3, 1, 2, 0}, {0, 2, 3, 1}, {1, 0, 2, 3}};
     for (int s = 0; s < 5; s++) {
         for (int o = 0; o < 4; o++) {
@@ -35,10 +35,9 @@ static void test_copy(struct ops *ops)
                 for (int d = 0; d < 4; d++)
                     shape[d] = shapes[s][orders[o][d]];
                 enum layout layout = (enum layout)ops_between(LAYOUT_DENSE, LAYOUT_FRAMES);
-                struct ops_tensor x = ops_make(ops, types[t % 2], layout, (enum fill)((s + o) % FILLS),
-                                               1e30, 4, shapes[s]);
-                struct ops_tensor y =
-                    ops_output(ops, types[t / 2], (enum layout)(t % 3), 4, shape);
+                struct ops_tensor x = ops_make(ops, types[t % 2], layout,
+                                               (enum fill)((s + o) % FILLS), 1e30, 4, shapes[s]);
+                struct ops_tensor y = ops_output(ops, types[t / 2], (enum layout)(t % 3), 4, shape);
                 char what[64];
                 snprintf(what, sizeof what, "copy shape %d order %d types %d", s, o, t);
                 check_copy(ops, &y, &x, orders[o], what);
@@ -124,8 +123,8 @@ static double reference(double x, enum activation act)
     }
 }
 
-/* The exponent of GELU is as exact as f32 can hold it. Where exp(-x) is past the largest f32, SiLU and
- * GELU are 0: by then they are below 1e-36. */
+/* The exponent of GELU is as exact as f32 can hold it. Where exp(-x) is past the largest f32, SiLU
+ * and GELU are 0: by then they are below 1e-36. */
 static double allowance(double x, double want, enum activation act, enum tensor_type type)
 {
     double relative = ops_unit(type) * 1.01;
@@ -157,8 +156,7 @@ static void test_activate(struct ops *ops)
                 enum fill fill = (enum fill)((s + t + (int)act) % FILLS);
                 struct ops_tensor x =
                     ops_make(ops, types[t % 2], LAYOUT_DENSE, fill, 1e15, SHAPE(sizes[s]));
-                struct ops_tensor y =
-                    ops_output(ops, types[t / 2], LAYOUT_DENSE, SHAPE(sizes[s]));
+                struct ops_tensor y = ops_output(ops, types[t / 2], LAYOUT_DENSE, SHAPE(sizes[s]));
                 char what[64];
                 snprintf(what, sizeof what, "activation %d of %lld %s, types %d", act,
                          (long long)sizes[s], fill_name(fill), t);
@@ -257,15 +255,15 @@ static void check_add(struct ops *ops, int64_t rows, int64_t width, int64_t gate
     struct ops_tensor x = ops_make(ops, types[variant & 1], layout, fill, 1e10, SHAPE(rows, width));
     struct ops_tensor y =
         ops_make(ops, types[variant >> 1 & 1], layout, fill, 1e10, SHAPE(rows, width));
-    struct ops_tensor g = ops_make(ops, TENSOR_F32, layout, FILL_NORMAL, 1,
-                                   SHAPE(gates ? gates : 1, width));
+    struct ops_tensor g =
+        ops_make(ops, TENSOR_F32, layout, FILL_NORMAL, 1, SHAPE(gates ? gates : 1, width));
     double *want = ops_doubles(ops, x.count), *tolerance = ops_doubles(ops, x.count);
     for (int64_t i = 0; i < x.count; i++) {
         int64_t f = gates ? i / width / (rows / gates) : 0;
         double part = y.value[i] * (gates ? g.value[f * width + i % width] : 1);
         want[i] = x.value[i] + part;
-        tolerance[i] = ops_unit(x.t.type) * 1.01 * fabs(want[i]) +
-                       0x1p-23 * (fabs(x.value[i]) + fabs(part));
+        tolerance[i] =
+            ops_unit(x.t.type) * 1.01 * fabs(want[i]) + 0x1p-23 * (fabs(x.value[i]) + fabs(part));
     }
     op_add_gated(ops->b, x.t, y.t, gates ? g.t : (struct tensor){0});
     ops_compare(ops, "add_gated", &x, want, tolerance);

@@ -132,8 +132,8 @@ static void check(struct ops *ops, const struct example *e)
     struct weights w = {0};
     struct file file = {0};
     bool rounds = !e->precise && (ops->b->round_bf16 || ops->b->compute == TENSOR_BF16);
-    struct linear_desc desc = {.parts = e->parts, .precise = e->precise, .transient = e->transient,
-                               .mapped = e->mapped};
+    struct linear_desc desc = {
+        .parts = e->parts, .precise = e->precise, .transient = e->transient, .mapped = e->mapped};
     for (int p = 0; p < e->parts; p++) {
         w.weight[p] = make_host(ops, e->file, e->fill == FILL_EQUAL ? FILL_NORMAL : e->fill,
                                 SHAPE(e->n[p], e->k));
@@ -171,7 +171,7 @@ static void check(struct ops *ops, const struct example *e)
 
 static void test_shapes(struct ops *ops)
 {
-    static const int64_t shapes[][3] = {{1, 1, 1},   {1, 17, 3},   {3, 33, 17},   {17, 31, 64},
+    static const int64_t shapes[][3] = {{1, 1, 1},     {1, 17, 3},    {3, 33, 17},   {17, 31, 64},
                                         {2, 100, 257}, {97, 40, 300}, {5, 300, 513}, {200, 70, 33}};
     static const enum tensor_type files[] = {TENSOR_F32, TENSOR_BF16, TENSOR_F16};
     for (int s = 0; s < 8; s++) {
@@ -185,7 +185,9 @@ static void test_shapes(struct ops *ops)
                 .y = i & 1 ? TENSOR_BF16 : TENSOR_F32,
                 .layout = i & 2 ? LAYOUT_ROWS : LAYOUT_DENSE,
                 .fill = (enum fill)((s + i) % FILLS),
-                .act = i % 5 == 1 ? ACT_GELU_TANH : i % 5 == 3 ? ACT_SILU : ACT_NONE,
+                .act = i % 5 == 1   ? ACT_GELU_TANH
+                       : i % 5 == 3 ? ACT_SILU
+                                    : ACT_NONE,
                 .biased = i % 4 != 2,
                 .precise = i % 3 == 1,
             };
@@ -200,7 +202,9 @@ static void test_parts(struct ops *ops)
     for (int i = 0; i < 16; i++) {
         struct example e = {.m = 19,
                             .k = 48 + i,
-                            .parts = i % 4 == 1 ? 4 : i % 4 == 3 ? 2 : 3,
+                            .parts = i % 4 == 1   ? 4
+                                     : i % 4 == 3 ? 2
+                                                  : 3,
                             .file = i & 1 ? TENSOR_BF16 : TENSOR_F32,
                             .y = i & 2 ? TENSOR_BF16 : TENSOR_F32,
                             .biased = i & 4,

@@ -72,8 +72,8 @@ double ops_value(enum fill fill, double large)
     double sign = ops_random() & 1 ? 1 : -1;
     switch (fill) {
     case FILL_NORMAL: /* sum of 4 uniform: variance 1 */
-        return 0.8660254 * (ops_uniform(-1, 1) + ops_uniform(-1, 1) + ops_uniform(-1, 1) +
-                            ops_uniform(-1, 1));
+        return 0.8660254 *
+               (ops_uniform(-1, 1) + ops_uniform(-1, 1) + ops_uniform(-1, 1) + ops_uniform(-1, 1));
     case FILL_LARGE:
         return sign * ops_uniform(large / 2, large);
     case FILL_TINY:

@@ -1,9 +1,9 @@
 /* Tests of operations against references in double precision.
  *
- * A test is a function of a backend; ops_run() calls it for every instruction set, implementation of
- * the heavy operations, type and number of threads of the CPU backend, or, with --device NAME, for
- * another device. Data go through upload and download only. Every tensor that a test makes knows its
- * surroundings, which no operation may touch. */
+ * A test is a function of a backend; ops_run() calls it for every instruction set, implementation
+ * of the heavy operations, type and number of threads of the CPU backend, or, with --device NAME,
+ * for another device. Data go through upload and download only. Every tensor that a test makes
+ * knows its surroundings, which no operation may touch. */
 #pragma once
 
 #include <stdbool.h>
@@ -37,8 +37,8 @@ struct ops {
 };
 
 struct ops_tensor {
-    struct tensor t;    /* in the backend */
-    double *value;      /* [count] in the order of the view, exactly what the tensor holds */
+    struct tensor t; /* in the backend */
+    double *value;   /* [count] in the order of the view, exactly what the tensor holds */
     int64_t count;
     /* surroundings */
     struct tensor base; /* dense */
@@ -53,8 +53,8 @@ struct ops_options {
 /* --seed N, --device NAME; prints the seed. */
 void ops_options(int argc, char **argv);
 
-/* Runs `test` on every variant that this machine has. `heavy`: it uses linear, conv or attention, so
- * that the implementations of these matter. */
+/* Runs `test` on every variant that this machine has. `heavy`: it uses linear, conv or attention,
+ * so that the implementations of these matter. */
 void ops_run(const char *what, bool heavy, void (*test)(struct ops *ops));
 
 /* Frees what the test has made so far. */

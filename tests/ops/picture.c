@@ -83,8 +83,9 @@ static void check(struct ops *ops, int64_t height, int64_t width, enum unreel_fo
         ops_make(ops, type, LAYOUT_DENSE, fill, 1e10, SHAPE(height, width, (int64_t)3));
     struct picture_target t = {.format = format};
     int64_t bytes[3] = {0}, rows[3] = {height, height / 2, height / 2}, touched = 0;
-    bytes[0] = format == UNREEL_FORMAT_RGB ? 3 * width
-               : format == UNREEL_FORMAT_BGRX ? 4 * width : width;
+    bytes[0] = format == UNREEL_FORMAT_RGB    ? 3 * width
+               : format == UNREEL_FORMAT_BGRX ? 4 * width
+                                              : width;
     bytes[1] = format == UNREEL_FORMAT_NV12 ? width : width / 2;
     bytes[2] = width / 2;
     for (int i = 0; i < planes[format]; i++) {
@@ -115,8 +116,8 @@ static void test_all(struct ops *ops)
             for (int t = 0; t < 2; t++) {
                 check(ops, sizes[s][0], sizes[s][1], format, types[t], FILL_NORMAL, 0.5f, 0.5f);
                 check(ops, sizes[s][0], sizes[s][1], format, types[t], FILL_MIXED, 1, 0);
-                check(ops, sizes[s][0], sizes[s][1], format, types[t],
-                      (enum fill)((s + t) % FILLS), 1, 0.25f);
+                check(ops, sizes[s][0], sizes[s][1], format, types[t], (enum fill)((s + t) % FILLS),
+                      1, 0.25f);
             }
         }
     }

@@ -114,7 +114,8 @@ static void refuse_heavy(struct ops *ops)
     struct backend *b = ops->b;
     enum tensor_type type = b->compute, other = type == TENSOR_F32 ? TENSOR_BF16 : TENSOR_F32;
     float *memory = ops_memory(ops, 4096);
-    struct linear_desc desc = {.parts = 1, .weight = {tensor_make(memory, TENSOR_F32, SHAPE(5, 6))}};
+    struct linear_desc desc = {.parts = 1,
+                               .weight = {tensor_make(memory, TENSOR_F32, SHAPE(5, 6))}};
     struct linear w;
     backend_linear_init(b, &w, &desc);
     op_linear(b, f32(ops, SHAPE(4, 5)), of(ops, type, SHAPE(4, 7)), &w, ACT_NONE);
@@ -130,7 +131,8 @@ static void refuse_heavy(struct ops *ops)
     backend_linear_finish(b, &w);
 
     struct conv_desc conv_desc = {.weight = tensor_make(memory, TENSOR_F32, SHAPE(2, 3, 3, 3, 3)),
-                                  .pad_before = 1, .pad_after = 1};
+                                  .pad_before = 1,
+                                  .pad_after = 1};
     struct conv conv;
     backend_conv_init(b, &conv, &conv_desc);
     struct tensor x = of(ops, type, SHAPE(3, 4, 5, 3));

@@ -53,8 +53,8 @@ static void turn(const struct angles *a, const int64_t *shape, const double *x, 
 static void check(struct ops *ops, const int64_t *shape, int variant, bool norm, bool composed)
 {
     enum layout layout = variant & 4 ? LAYOUT_FRAMES : LAYOUT_DENSE;
-    struct ops_tensor x = ops_make(ops, types[variant & 1], layout, (enum fill)(variant % FILLS),
-                                   1e10, 5, shape);
+    struct ops_tensor x =
+        ops_make(ops, types[variant & 1], layout, (enum fill)(variant % FILLS), 1e10, 5, shape);
     struct ops_tensor y = ops_output(ops, types[variant >> 1 & 1], layout, 5, shape);
     int64_t width = shape[3] * shape[4];
     struct ops_tensor gain = ops_make(ops, TENSOR_F32, LAYOUT_DENSE, FILL_NORMAL, 1, SHAPE(width));
@@ -94,7 +94,7 @@ static void check(struct ops *ops, const int64_t *shape, int variant, bool norm,
 
 static void test_all(struct ops *ops)
 {
-    static const int64_t shapes[][5] = {{1, 1, 1, 1, 6},  {3, 2, 5, 2, 12}, {2, 3, 3, 3, 64},
+    static const int64_t shapes[][5] = {{1, 1, 1, 1, 6},   {3, 2, 5, 2, 12},   {2, 3, 3, 3, 64},
                                         {1, 4, 7, 4, 128}, {1, 2, 1, 1, 1040}, {1, 5, 9, 5, 96},
                                         {1, 1, 3, 5, 22}};
     for (int s = 0; s < 7; s++) {

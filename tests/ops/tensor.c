@@ -109,7 +109,8 @@ static void test_reshape(void)
 static void test_permute(void)
 {
     struct tensor t = base();
-    static const int orders[][5] = {{0, 1, 2, 3, 4}, {4, 3, 2, 1, 0}, {1, 0, 3, 2, 4}, {2, 4, 0, 1, 3}};
+    static const int orders[][5] = {
+        {0, 1, 2, 3, 4}, {4, 3, 2, 1, 0}, {1, 0, 3, 2, 4}, {2, 4, 0, 1, 3}};
     for (int o = 0; o < 4; o++) {
         struct tensor p = tensor_permute(t, orders[o]);
         CHECK(tensor_is_contiguous(&p) == (o == 0));
@@ -130,10 +131,10 @@ static void test_permute(void)
 static void test_elements(void)
 {
     CHECK(bf16_from_f32(1.0f) == 0x3f80 && bf16_to_f32(0x3f80) == 1);
-    CHECK(bf16_from_f32(0x1.01p0f) == 0x3f80);  /* half: to even */
-    CHECK(bf16_from_f32(0x1.03p0f) == 0x3f82);  /* half: to even, up */
+    CHECK(bf16_from_f32(0x1.01p0f) == 0x3f80); /* half: to even */
+    CHECK(bf16_from_f32(0x1.03p0f) == 0x3f82); /* half: to even, up */
     CHECK(bf16_from_f32(0x1.010002p0f) == 0x3f81);
-    CHECK(bf16_from_f32(3.4e38f) == 0x7f80);    /* past the largest: infinity */
+    CHECK(bf16_from_f32(3.4e38f) == 0x7f80); /* past the largest: infinity */
     CHECK(isnan(bf16_to_f32(bf16_from_f32(NAN))));
     CHECK(bf16_from_f32(-INFINITY) == 0xff80);
     CHECK(f16_to_f32(0x3c00) == 1 && f16_to_f32(0xc000) == -2 && f16_to_f32(0x7bff) == 65504);

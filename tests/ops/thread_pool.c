@@ -1,4 +1,5 @@
-/* The pool: every item once, scratch indices never shared, loops of every size one after another. */
+/* The pool: every item once, scratch indices never shared, loops of every size one after another.
+ */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>

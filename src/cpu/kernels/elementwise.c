@@ -31,7 +31,7 @@ void KERNEL(mul)(struct cpu_row y, struct cpu_row a, struct cpu_row b, int64_t n
         const float *u = row_load(a, begin, count, buffer_a);
         const float *v = row_load(b, begin, count, buffer_b);
         float *to = row_target(y, begin, buffer_a);
-        SIMD
+#pragma omp simd
         for (int64_t i = 0; i < count; i++)
             to[i] = u[i] * v[i];
         row_store(y, begin, count, to);
@@ -48,11 +48,11 @@ void KERNEL(add_gated)(struct cpu_row x, struct cpu_row y, const float *gate, in
         float *to = row_target(x, begin, buffer_x);
         if (gate) {
             const float *g = gate + begin;
-            SIMD
+#pragma omp simd
             for (int64_t i = 0; i < count; i++)
                 to[i] = u[i] + v[i] * g[i];
         } else {
-            SIMD
+#pragma omp simd
             for (int64_t i = 0; i < count; i++)
                 to[i] = u[i] + v[i];
         }
@@ -68,13 +68,13 @@ void KERNEL(combine)(float *y, int terms, const float *factor, const float *cons
     {
         const float *first = x[0] + begin;
         float f = factor[0];
-        SIMD
+#pragma omp simd
         for (int64_t i = 0; i < count; i++)
             sum[i] = f * first[i];
         for (int t = 1; t < terms; t++) {
             const float *next = x[t] + begin;
             f = factor[t];
-            SIMD
+#pragma omp simd
             for (int64_t i = 0; i < count; i++)
                 sum[i] += f * next[i];
         }

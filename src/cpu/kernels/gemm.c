@@ -1,6 +1,6 @@
-/* Matrix products of packed weights. A tile of GEMM_ROWS x GEMM_WIDTH sums lives in registers: two vectors of
- * weights are loaded and each is multiplied by one value of every row, so that loads are few beside
- * the multiply-adds, which are the bound. */
+/* Matrix products of packed weights. A tile of GEMM_ROWS x GEMM_WIDTH sums lives in registers: two
+ * vectors of weights are loaded and each is multiplied by one value of every row, so that loads are
+ * few beside the multiply-adds, which are the bound. */
 #include "cpu/kernels/simd.h"
 
 static ALWAYS_INLINE vector_f32 load_f32(const float *from)
@@ -73,9 +73,9 @@ void KERNEL(transpose)(float *y, int64_t ldy, struct cpu_row x, int64_t ldx, int
             float *to = y + i * ldy + r;
             for (int64_t j = 0; j < rows; j++) {
                 int64_t at = (r + j) * ldx + i;
-                to[j] = x.type == TENSOR_F32 ? ((const float *)x.data)[at]
-                                             : bits_float((uint32_t)((const uint16_t *)x.data)[at]
-                                                          << 16);
+                to[j] = x.type == TENSOR_F32
+                            ? ((const float *)x.data)[at]
+                            : bits_float((uint32_t)((const uint16_t *)x.data)[at] << 16);
             }
         }
     }

@@ -1,7 +1,7 @@
 #include "cpu/kernels/simd.h"
 
-/* Sum of x - middle or of its squares. Four vectors of sums: enough to hide the latency of additions,
- * and the rounding errors of long rows stay small whatever the compiler makes of it. */
+/* Sum of x - middle or of its squares. Four vectors of sums: enough to hide the latency of
+ * additions, and the rounding errors of long rows stay small whatever the compiler makes of it. */
 static ALWAYS_INLINE float sum_f32(const float *x, int64_t n, float middle, const bool squared)
 {
     vector_f32 sum[4] = {{0}};
@@ -58,7 +58,7 @@ void KERNEL(rms_norm)(struct cpu_row y, struct cpu_row x, const float *gain, flo
     {
         const float *from = row_load(x, begin, count, buffer), *g = gain + begin;
         float *to = row_target(y, begin, buffer);
-        SIMD
+#pragma omp simd
         for (int64_t i = 0; i < count; i++)
             to[i] = from[i] * inverse * g[i];
         if (act != ACT_NONE)
@@ -92,7 +92,7 @@ void KERNEL(rms_norm_rows)(struct cpu_row y, struct cpu_row x, const float *gain
         for (int64_t k = 0; k < count; k++) {
             const float *row = from + k * n;
             float inverse = inverse_rms_f32(row, eps, n), *to = out + k * n;
-            SIMD
+#pragma omp simd
             for (int64_t i = 0; i < n; i++)
                 to[i] = row[i] * inverse * gain[i];
         }
@@ -113,7 +113,7 @@ void KERNEL(layer_norm)(struct cpu_row y, struct cpu_row x, const float *scale, 
         const float *from = row_load(x, begin, count, buffer);
         const float *a = scale + begin, *b = shift + begin;
         float *to = row_target(y, begin, buffer);
-        SIMD
+#pragma omp simd
         for (int64_t i = 0; i < count; i++)
             to[i] = (from[i] - mean) * inverse * (scale_offset + a[i]) + b[i];
         row_store(y, begin, count, to);
@@ -128,8 +128,8 @@ static void turn_pairs(float *y, const float *x, const float *turn, int64_t widt
         vector_f32 u = *(const vector_f32 *)(x + i);
         vector_u64 pairs = (vector_u64)u;
         vector_f32 v = (vector_f32)(pairs << 32 | pairs >> 32);
-        *(vector_f32 *)(y + i) = u * *(const vector_f32 *)(turn + i) +
-                                 v * *(const vector_f32 *)(turn + width + i);
+        *(vector_f32 *)(y + i) =
+            u * *(const vector_f32 *)(turn + i) + v * *(const vector_f32 *)(turn + width + i);
     }
     for (; i < n; i += 2) {
         float u = x[i], v = x[i + 1];
@@ -150,7 +150,7 @@ void KERNEL(rope)(struct cpu_row y, struct cpu_row x, const float *turn, int64_t
             float *to = row_target(y, begin, buffer);
             if (gain) {
                 const float *g = gain + begin;
-                SIMD
+#pragma omp simd
                 for (int64_t i = 0; i < count; i++)
                     to[i] = from[i] * inverse * g[i];
                 from = to;
@@ -166,11 +166,11 @@ void KERNEL(rope)(struct cpu_row y, struct cpu_row x, const float *turn, int64_t
 float KERNEL(scale_max)(float *x, float scale, const float *bias, float most, int64_t n)
 {
     if (bias) {
-        SIMD
+#pragma omp simd
         for (int64_t i = 0; i < n; i++)
             x[i] = x[i] * scale + bias[i];
     } else {
-        SIMD
+#pragma omp simd
         for (int64_t i = 0; i < n; i++)
             x[i] *= scale;
     }
@@ -179,7 +179,7 @@ float KERNEL(scale_max)(float *x, float scale, const float *bias, float most, in
     for (int j = 0; j < LANES; j++)
         lane[j] = most;
     for (int64_t i = 0; i < whole; i += LANES) {
-        SIMD
+#pragma omp simd
         for (int j = 0; j < LANES; j++)
             lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
     }
@@ -193,7 +193,7 @@ float KERNEL(scale_max)(float *x, float scale, const float *bias, float most, in
 float KERNEL(exp_sum)(float *x, float most, int64_t n)
 {
     float sum = 0;
-    _Pragma("omp simd reduction(+ : sum)")
+#pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < n; i++) {
         x[i] = exp_f32(x[i] - most);
         sum += x[i];

@@ -30,7 +30,7 @@ static void load_planes(struct planes *p, struct cpu_row x, int64_t begin, int64
 {
     float buffer[3 * PIXELS];
     const float *from = row_load(x, 3 * begin, 3 * count, buffer);
-    SIMD
+#pragma omp simd
     for (int64_t i = 0; i < count; i++) {
         p->r[i] = clamp01(from[3 * i] * scale + offset);
         p->g[i] = clamp01(from[3 * i + 1] * scale + offset);
@@ -47,7 +47,7 @@ void KERNEL(picture_packed)(uint8_t *y, bool bgrx, struct cpu_row x, int64_t n, 
         load_planes(&p, x, begin, count, scale, offset);
         if (bgrx) {
             uint8_t *to = y + 4 * begin;
-            SIMD
+#pragma omp simd
             for (int64_t i = 0; i < count; i++) {
                 to[4 * i] = round8(255 * p.b[i]);
                 to[4 * i + 1] = round8(255 * p.g[i]);
@@ -56,7 +56,7 @@ void KERNEL(picture_packed)(uint8_t *y, bool bgrx, struct cpu_row x, int64_t n, 
             }
         } else {
             uint8_t *to = y + 3 * begin;
-            SIMD
+#pragma omp simd
             for (int64_t i = 0; i < count; i++) {
                 to[3 * i] = round8(255 * p.r[i]);
                 to[3 * i + 1] = round8(255 * p.g[i]);
@@ -68,7 +68,7 @@ void KERNEL(picture_packed)(uint8_t *y, bool bgrx, struct cpu_row x, int64_t n, 
 
 static void store_luma(uint8_t *y, const struct planes *p, int64_t count)
 {
-    SIMD
+#pragma omp simd
     for (int64_t i = 0; i < count; i++)
         y[i] = round8(16 + 219 * luma(p->r[i], p->g[i], p->b[i]));
 }
@@ -88,8 +88,7 @@ static void store_chroma(uint8_t *u, uint8_t *v, int step, const struct planes *
 }
 
 void KERNEL(picture_yuv)(uint8_t *y0, uint8_t *y1, uint8_t *u, uint8_t *v, int step,
-                         struct cpu_row x0, struct cpu_row x1, int64_t n, float scale,
-                         float offset)
+                         struct cpu_row x0, struct cpu_row x1, int64_t n, float scale, float offset)
 {
     struct planes p, q;
     for (int64_t begin = 0; begin < n; begin += PIXELS) {

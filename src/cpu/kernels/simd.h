@@ -12,7 +12,6 @@
 #define JOIN(a, b) JOIN_(a, b)
 #define KERNEL(name) JOIN(JOIN(cpu_##name, _), CPU_ISA)
 
-#define SIMD _Pragma("omp simd")
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 #if defined(__AVX512F__)
@@ -42,10 +41,14 @@ typedef uint16_t vector_u16 __attribute__((vector_size(VECTOR_BYTES / 2), aligne
 #define GEMM_ROWS 6
 #endif
 
+static ALWAYS_INLINE int64_t chunk_length(int64_t begin, int64_t n)
+{
+    return n - begin < CHUNK ? n - begin : CHUNK;
+}
+
 /* for (begin, count) over [0, n) in chunks */
 #define FOR_CHUNKS(begin, count, n)                                                                \
-    for (int64_t begin = 0, count; count = (n) - begin < CHUNK ? (n) - begin : CHUNK, begin < (n); \
-         begin += CHUNK)
+    for (int64_t begin = 0, count; count = chunk_length(begin, n), begin < (n); begin += CHUNK)
 
 union float_bits {
     float f;
@@ -78,7 +81,7 @@ static ALWAYS_INLINE const float *row_load(struct cpu_row x, int64_t begin, int6
     if (x.type == TENSOR_F32)
         return (const float *)x.data + begin;
     const uint16_t *from = (const uint16_t *)x.data + begin;
-    SIMD
+#pragma omp simd
     for (int64_t i = 0; i < count; i++)
         buffer[i] = bits_float((uint32_t)from[i] << 16);
     return buffer;
@@ -96,7 +99,7 @@ static ALWAYS_INLINE void row_store(struct cpu_row y, int64_t begin, int64_t cou
     if (y.type == TENSOR_F32)
         return;
     uint16_t *to = (uint16_t *)y.data + begin;
-    SIMD
+#pragma omp simd
     for (int64_t i = 0; i < count; i++)
         to[i] = round_bf16(from[i]);
 }
@@ -151,34 +154,34 @@ static inline void activate_f32(float *y, const float *x, int64_t n, enum activa
             __builtin_memmove(y, x, (size_t)n * sizeof(float));
         break;
     case ACT_SILU:
-        SIMD
+#pragma omp simd
         for (int64_t i = 0; i < n; i++)
             y[i] = x[i] / (1 + exp_f32(-x[i]));
         break;
     case ACT_GELU_TANH: /* (1 + tanh u) / 2 = 1 / (1 + exp(-2 u)) */
-        SIMD
+#pragma omp simd
         for (int64_t i = 0; i < n; i++)
             y[i] = x[i] / (1 + exp_f32(-1.5957691216f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
         break;
     case ACT_RELU:
-        SIMD
+#pragma omp simd
         for (int64_t i = 0; i < n; i++)
             y[i] = x[i] < 0 ? 0 : x[i];
         break;
     case ACT_TANH3:
-        SIMD
+#pragma omp simd
         for (int64_t i = 0; i < n; i++)
             y[i] = 3 * tanh_f32(x[i] * (1.0f / 3));
         break;
     case ACT_CLAMP:
-        SIMD
+#pragma omp simd
         for (int64_t i = 0; i < n; i++) {
             float low = x[i] < -1 ? -1 : x[i];
             y[i] = low > 1 ? 1 : low;
         }
         break;
     case ACT_CLAMP01:
-        SIMD
+#pragma omp simd
         for (int64_t i = 0; i < n; i++) {
             float low = x[i] < 0 ? 0 : x[i];
             y[i] = low > 1 ? 1 : low;
