@@ -30,6 +30,10 @@ struct bench {
     struct bench_stage stage[BENCH_STAGES];
     int stages;
     uint64_t work_bytes, cache_bytes;
+
+    /* bench_memory: 0 where it did not run */
+    double seconds_open, seconds_text;
+    uint64_t resident_anonymous, resident_file, resident_peak; /* bytes of the process */
 };
 
 /* Runs `run` once to warm up, then up to bench->runs times, fewer where a stage is slow; adds a stage. */
@@ -39,6 +43,13 @@ void bench_time(struct bench *bench, const char *name, void (*run)(void *opaque)
 int bench_text(struct bench *bench);
 int bench_transformer(struct bench *bench);
 int bench_vae(struct bench *bench);
+int bench_memory(struct bench *bench); /* `shape` is a model folder */
+
+/* Fills backend memory with values in [-1, 1) that differ: zeros would make some operations faster. */
+void bench_fill(struct backend *b, struct tensor t, uint64_t seed);
+/* A cache as full as in the middle of a long video. */
+struct kv_cache;
+void bench_fill_cache(struct backend *b, struct kv_cache *cache);
 
 void bench_print_table(const struct bench *bench, unreel_line_fn line, void *opaque);
 void bench_print_json(const struct bench *bench, unreel_line_fn line, void *opaque);

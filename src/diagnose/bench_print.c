@@ -68,6 +68,13 @@ void bench_print_table(const struct bench *bench, unreel_line_fn line, void *opa
     print(&p, "memory: caches %.2f GiB, work %.2f GiB, peak of all allocations %.2f GiB",
           (double)bench->cache_bytes / 0x1p30, (double)bench->work_bytes / 0x1p30,
           (double)b->bytes_peak / 0x1p30);
+    if (bench->resident_peak)
+        print(&p,
+              "process: files opened in %.2f s, a prompt of 64 tokens in %.1f s; resident %.2f GiB of "
+              "its own and %.2f GiB of file pages, peak of both %.2f GiB",
+              bench->seconds_open, bench->seconds_text,
+              (double)bench->resident_anonymous / 0x1p30, (double)bench->resident_file / 0x1p30,
+              (double)bench->resident_peak / 0x1p30);
 }
 
 void bench_print_json(const struct bench *bench, unreel_line_fn line, void *opaque)
@@ -84,6 +91,13 @@ void bench_print_json(const struct bench *bench, unreel_line_fn line, void *opaq
     print(&p, "  \"bytes_cache\": %llu, \"bytes_work\": %llu, \"bytes_peak\": %llu,",
           (unsigned long long)bench->cache_bytes, (unsigned long long)bench->work_bytes,
           (unsigned long long)b->bytes_peak);
+    if (bench->resident_peak)
+        print(&p,
+              "  \"seconds_open\": %.3g, \"seconds_text\": %.3g, \"resident_anonymous\": %llu, "
+              "\"resident_file\": %llu, \"resident_peak\": %llu,",
+              bench->seconds_open, bench->seconds_text,
+              (unsigned long long)bench->resident_anonymous,
+              (unsigned long long)bench->resident_file, (unsigned long long)bench->resident_peak);
     print(&p, "  \"stages\": [");
     for (int i = 0; i < bench->stages; i++) {
         const struct bench_stage *s = &bench->stage[i];

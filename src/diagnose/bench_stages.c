@@ -25,8 +25,7 @@ static int find_shape(const struct bench *bench, struct made_up_shape *shape)
     return 0;
 }
 
-/* Fills backend memory with values near 1 that differ: zeros would make some operations faster. */
-static void fill(struct backend *b, struct tensor t, uint64_t seed)
+void bench_fill(struct backend *b, struct tensor t, uint64_t seed)
 {
     struct made_up_tensor made_up = {.name = "bench", .scale = 1};
     int64_t count = tensor_count(&t);
@@ -46,12 +45,13 @@ struct text_run {
     struct text_encoder *encoder;
     struct tensor embeds;
     int32_t ids[TEXT_TOKENS];
+    int tokens;
 };
 
 static void run_text(void *opaque)
 {
     struct text_run *run = opaque;
-    text_encoder_encode(run->encoder, run->ids, TEXT_TOKENS, run->embeds);
+    text_encoder_encode(run->encoder, run->ids, run->tokens, run->embeds);
 }
 
 int bench_text(struct bench *bench)
@@ -74,10 +74,11 @@ int bench_text(struct bench *bench)
         code = text_encoder_from_weights(&run.encoder, bench->backend, weights, &bench->log);
     if (code == 0) {
         run.embeds = arena_tensor(&arena, TENSOR_F32, SHAPE(shape.text_len, shape.text_dim));
-        for (int i = 0; i < TEXT_TOKENS; i++)
+        run.tokens = shape.text_len < TEXT_TOKENS ? shape.text_len : TEXT_TOKENS;
+        for (int i = 0; i < run.tokens; i++)
             run.ids[i] = i % shape.vocabulary;
         bench_time(bench, "text", run_text, &run, "%d of %d layers, %d tokens", shape.text_layers,
-                   layers, TEXT_TOKENS);
+                   layers, run.tokens);
         code = backend_status(bench->backend);
     }
     arena_finish(&arena);
@@ -114,13 +115,12 @@ static void run_cache_forward(void *opaque)
     forward(opaque, (struct tensor){0});
 }
 
-/* A cache as full as in the middle of a long video. */
-static void fill_cache(struct backend *b, struct kv_cache *cache)
+void bench_fill_cache(struct backend *b, struct kv_cache *cache)
 {
     for (int i = 0; i < cache->layers; i++) {
         for (int slot = 0; slot < cache->window; slot++) {
-            fill(b, tensor_slice(cache->k[i], 0, (int64_t)slot * cache->tokens, cache->tokens), 2);
-            fill(b, tensor_slice(cache->v[i], 0, (int64_t)slot * cache->tokens, cache->tokens), 3);
+            bench_fill(b, tensor_slice(cache->k[i], 0, (int64_t)slot * cache->tokens, cache->tokens), 2);
+            bench_fill(b, tensor_slice(cache->v[i], 0, (int64_t)slot * cache->tokens, cache->tokens), 3);
         }
     }
     cache->end = cache->window;
@@ -185,10 +185,10 @@ int bench_transformer(struct bench *bench)
         run.flow = arena_tensor(&arena, TENSOR_F32, SHAPE(BLOCK, h, w, LATENT_CHANNELS));
         run.start = bench->window - BLOCK;
         if (!backend_status(b)) {
-            fill(b, embeds, 4);
-            fill(b, run.latents, 5);
+            bench_fill(b, embeds, 4);
+            bench_fill(b, run.latents, 5);
             text_context_set(&run.text, &run.transformer, embeds);
-            fill_cache(b, &run.cache);
+            bench_fill_cache(b, &run.cache);
         }
         const char *what = "%d of %d blocks, %d tokens, %d keys";
         int tokens = run.cache.tokens;
@@ -279,8 +279,8 @@ int bench_vae(struct bench *bench)
         code = backend_status(b);
     }
     if (code == 0) {
-        fill(b, run.latents, 6);
-        fill(b, run.pixels, 7);
+        bench_fill(b, run.latents, 6);
+        bench_fill(b, run.pixels, 7);
         code = time_decoder(bench, vae, &run, h, w);
     }
     if (code == 0)

@@ -107,6 +107,17 @@ void engine_ref(struct unreel_engine *engine)
     atomic_fetch_add(&engine->refs, 1);
 }
 
+uint64_t engine_weight_bytes(const struct unreel_engine *engine)
+{
+    const struct weights *sets[] = {engine->transformer_weights, engine->vae_weights};
+    uint64_t bytes = 0;
+    for (int i = 0; i < 2; i++) {
+        for (size_t k = 0; k < weights_count(sets[i]); k++)
+            bytes += weights_at(sets[i], k)->bytes;
+    }
+    return bytes;
+}
+
 void unreel_engine_close(unreel_engine *engine)
 {
     if (engine && atomic_fetch_sub(&engine->refs, 1) == 1)

@@ -26,6 +26,9 @@ struct unreel_engine {
 
 void engine_ref(struct unreel_engine *engine);
 
+/* Bytes of the transformer's and the VAE's tensors in their files. */
+uint64_t engine_weight_bytes(const struct unreel_engine *engine);
+
 /* Takes the device for a session, whose operations stop when *cancel becomes true (NULL: never). */
 void engine_lock(struct unreel_engine *engine, const atomic_bool *cancel);
 

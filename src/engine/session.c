@@ -159,6 +159,7 @@ static int open_queue(struct unreel_session *s)
     s->stats.width = set->width;
     s->stats.height = set->height;
     s->stats.fps = set->fps;
+    s->stats.bytes_weights = engine_weight_bytes(s->engine);
     s->stats.bytes_cache = rollout_cache_bytes(&s->rollout);
     s->stats.bytes_work =
         s->rollout.work.arena.bytes + s->rollout.arena.bytes + s->arena.bytes + s->decoder->bytes;

@@ -135,6 +135,34 @@ static void test_image(unreel_engine *e)
     unreel_options_destroy(o);
 }
 
+/* 9 pictures are 3 given latent frames: a whole block. */
+static void test_clip(unreel_engine *e)
+{
+    static uint8_t rgb[9 * 4000];
+    for (size_t i = 0; i < sizeof rgb; i++)
+        rgb[i] = (uint8_t)(i * 5);
+    unreel_clip clip = {.rgb = rgb, .stride = 100, .frames_stride = 4000, .frames = 9, .width = 32,
+                        .height = 40};
+    unreel_options *o = options_for("a red fox", "9");
+    unreel_session *s = NULL;
+    unreel_stats stats;
+    struct video v = make(e, o, &clip);
+    CHECK(v.end == UNREEL_END && v.pictures == 33);
+    clip.frames = 8;
+    CHECK(unreel_session_open(&s, e, o, &clip) == UNREEL_EINVAL && !s);
+    CHECK_MSG(strstr(test_message, "5 or 9"), "%s", test_message);
+    clip.frames = 9;
+    CHECK(unreel_session_open(&s, e, o, &clip) == 0);
+    pull_all(s);
+    unreel_session_stats(s, &stats);
+    CHECK(stats.pictures == 33 && stats.pictures_total == 33 && stats.latent_frames == 9);
+    CHECK(stats.chunks == 2 && stats.chunk_p50 > 0 && stats.chunk_p99 >= stats.chunk_p50);
+    CHECK(stats.seconds_first > 0 && stats.seconds_first <= stats.seconds_total);
+    CHECK(stats.bytes_weights > 0 && stats.bytes_cache > 0 && stats.bytes_work > 0);
+    unreel_session_close(s);
+    unreel_options_destroy(o);
+}
+
 static void *make_in_thread(void *arg)
 {
     void **args = arg;
@@ -359,6 +387,7 @@ int main(int argc, char **argv)
     test_whole_video(e);
     test_prefix(e);
     test_image(e);
+    test_clip(e);
     test_two_at_once(e);
     test_frames_outlive();
     test_delivery(e);
