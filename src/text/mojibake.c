@@ -245,9 +245,10 @@ static void fix_runs(struct runes *text, int nested)
     struct runes out = {.failed = text->failed};
     for (size_t i = 0; i < text->count;) {
         size_t end = i, length;
-        while (end < text->count && (length = sequence_length(text, end)))
+        bool inside = i && is_sure_tail_character(text->at[i - 1]); /* of a larger tangle */
+        while (!inside && end < text->count && (length = sequence_length(text, end)))
             end += length;
-        if (end == i || (i && is_sure_tail_character(text->at[i - 1]))) {
+        if (end == i) {
             runes_push(&out, text->at[i++]);
             continue;
         }

@@ -119,18 +119,27 @@ static void test_refusals(void)
     free(large);
 }
 
-/* Escaped over and over: ends in reasonable time. */
-static void test_attack(void)
+/* `start`, then `unit` over and over: ends in reasonable time (a meson test has two minutes). */
+static void attack(const char *start, const char *unit)
 {
-    size_t size = 200000;
-    char *text = malloc(size + 1), *clean;
-    text[0] = '&';
-    for (size_t i = 1; i + 4 <= size; i += 4)
-        memcpy(text + i, "amp;", 4);
-    text[1 + (size - 1) / 4 * 4] = 0;
-    CHECK(text_clean(&clean, text, &test_log) == 0);
+    size_t length = strlen(start), step = strlen(unit);
+    char *text = malloc(TEXT_BYTES_MAX + 1), *clean;
+    memcpy(text, start, length);
+    for (; length + step <= TEXT_BYTES_MAX; length += step)
+        memcpy(text + length, unit, step);
+    text[length] = 0;
+    CHECK_MSG(text_clean(&clean, text, &test_log) == 0, "%s %s", start, unit);
     free(clean);
     free(text);
+}
+
+static void test_attacks(void)
+{
+    attack("&", "amp;");
+    attack("日¡", "Ã¡"); /* one long run that may not be read again */
+    attack("日", "Ã©x");
+    attack("a", "\xcc\x81");
+    attack("", "Ã©\n");
 }
 
 /* The table of names: sorted, since it is searched by halves. */
@@ -178,7 +187,7 @@ int main(void)
     free(clean);
     test_samples();
     test_refusals();
-    test_attack();
+    test_attacks();
     test_entities();
     test_relative_positions();
     return test_end();
