@@ -3,447 +3,405 @@
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { KIND_NULL, KIND_FALSE, KIND_TRUE, KIND_INT, KIND_DOUBLE, KIND_STRING, KIND_ARRAY, KIND_OBJECT };
+#include "base/pool.h"
+#include "base/utf8.h"
+
+#define POOL_MAX ((size_t)512 << 20)
+#define NUMBER_MAX 400 /* characters of a real; a double written out in full has 340 */
+
+enum kind { KIND_NULL, KIND_BOOL, KIND_INT, KIND_DOUBLE, KIND_STRING, KIND_ARRAY, KIND_OBJECT };
 
 struct json {
     enum kind kind;
-    int64_t integer;
-    double real;
-    char *text;        /* strings */
-    size_t length;     /* arrays, objects */
-    size_t capacity;
-    char **keys;       /* objects */
-    struct json **at;  /* arrays, objects */
-    size_t *index;     /* objects: positions sorted by key */
+    const char *key; /* of a member of an object */
+    union {
+        bool flag;
+        int64_t integer;
+        double real;
+        const char *text;
+        struct { /* arrays, objects: in the order of the file */
+            struct json *items;
+            size_t count;
+            uint32_t *by_key; /* objects: indices of the items, sorted by key */
+        };
+    };
+};
+
+struct document {
+    struct json root; /* first, so that the root stands for the document */
+    struct pool pool;
 };
 
 struct parser {
+    struct document *document;
     const char *name;
-    const unreel_log *log;
-    const char *text, *end, *at;
+    const uint8_t *start, *at, *end;
+    struct json *stack; /* finished values whose container is still open */
+    size_t count, capacity;
+    size_t values;
     int depth;
-    int code;
-    locale_t locale; /* "C": numbers have points, whatever the program's locale */
+    locale_t c_locale; /* numbers have points, whatever the program's locale */
+    const unreel_log *log;
 };
 
-static struct json *parse_value(struct parser *p);
+static int parse_value(struct parser *p, struct json *value);
 
-/* ---- errors ---------------------------------------------------------------------------------- */
-
-static void *fail(struct parser *p, const char *reason)
+static int fail(struct parser *p, const char *what)
 {
-    int line = 1;
-    for (const char *c = p->text; c < p->at && c < p->end; c++)
-        line += *c == '\n';
-    if (!p->code)
-        p->code = log_error(p->log, UNREEL_EFORMAT, "%s: line %d: %s", p->name, line, reason);
-    return NULL;
-}
-
-static void *fail_memory(struct parser *p)
-{
-    if (!p->code)
-        p->code = log_error(p->log, UNREEL_ENOMEM, "%s: out of memory", p->name);
-    return NULL;
-}
-
-/* ---- values ---------------------------------------------------------------------------------- */
-
-void json_free(struct json *root)
-{
-    if (!root)
-        return;
-    for (size_t i = 0; i < root->length; i++) {
-        json_free(root->at[i]);
-        if (root->keys)
-            free(root->keys[i]);
+    size_t line = 1;
+    const uint8_t *begin = p->start;
+    for (const uint8_t *c = p->start; c < p->at; c++) {
+        if (*c == '\n') {
+            line++;
+            begin = c + 1;
+        }
     }
-    free(root->at);
-    free(root->keys);
-    free(root->index);
-    free(root->text);
-    free(root);
+    return log_error(p->log, UNREEL_EFORMAT, "%s: line %zu, column %zu: %s", p->name, line,
+                     (size_t)(p->at - begin) + 1, what);
 }
 
-static struct json *new_value(struct parser *p, enum kind kind)
+static int out_of_memory(struct parser *p)
 {
-    struct json *value = calloc(1, sizeof *value);
-    if (!value)
-        return fail_memory(p);
-    value->kind = kind;
-    return value;
+    return log_error(p->log, UNREEL_ENOMEM, "%s: out of memory", p->name);
 }
 
 static void skip_space(struct parser *p)
 {
-    while (p->at < p->end && (*p->at == ' ' || *p->at == '\t' || *p->at == '\n' || *p->at == '\r'))
+    while (p->at < p->end && (*p->at == ' ' || *p->at == '\n' || *p->at == '\r' || *p->at == '\t'))
         p->at++;
 }
 
-static bool accept(struct parser *p, char c)
+static bool take(struct parser *p, char c)
 {
-    skip_space(p);
-    if (p->at == p->end || *p->at != c)
+    if (p->at == p->end || *p->at != (uint8_t)c)
         return false;
     p->at++;
     return true;
-}
-
-/* Takes over key (may be NULL, for arrays) and item, also on failure. */
-static bool append(struct parser *p, struct json *list, char *key, struct json *item)
-{
-    if (list->length == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 8;
-        struct json **at = realloc(list->at, capacity * sizeof *at);
-        char **keys = NULL;
-        if (at)
-            list->at = at;
-        if (key && (keys = realloc(list->keys, capacity * sizeof *keys)))
-            list->keys = keys;
-        if (!at || (key && !keys)) {
-            free(key);
-            json_free(item);
-            fail_memory(p);
-            return false;
-        }
-        list->capacity = capacity;
-    }
-    if (key)
-        list->keys[list->length] = key;
-    list->at[list->length++] = item;
-    return true;
-}
-
-/* ---- strings --------------------------------------------------------------------------------- */
-
-static int hex4(struct parser *p)
-{
-    int code = 0;
-    if (p->end - p->at < 4)
-        return -1;
-    for (int i = 0; i < 4; i++) {
-        char c = *p->at++;
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
-        if (digit < 0)
-            return -1;
-        code = code * 16 + digit;
-    }
-    return code;
-}
-
-static char *put_utf8(char *to, uint32_t code)
-{
-    if (code < 0x80) {
-        *to++ = (char)code;
-    } else if (code < 0x800) {
-        *to++ = (char)(0xc0 | code >> 6);
-        *to++ = (char)(0x80 | (code & 63));
-    } else if (code < 0x10000) {
-        *to++ = (char)(0xe0 | code >> 12);
-        *to++ = (char)(0x80 | (code >> 6 & 63));
-        *to++ = (char)(0x80 | (code & 63));
-    } else {
-        *to++ = (char)(0xf0 | code >> 18);
-        *to++ = (char)(0x80 | (code >> 12 & 63));
-        *to++ = (char)(0x80 | (code >> 6 & 63));
-        *to++ = (char)(0x80 | (code & 63));
-    }
-    return to;
-}
-
-/* Bytes of the UTF-8 character at `at`, 0 if there is none (overlong forms and surrogates included). */
-static int utf8_length(const char *at, const char *end)
-{
-    const unsigned char *c = (const unsigned char *)at;
-    int length = *c < 0x80 ? 1 : *c >= 0xc2 && *c < 0xe0 ? 2 : *c >= 0xe0 && *c < 0xf0 ? 3 : *c >= 0xf0 && *c < 0xf5 ? 4 : 0;
-    if (!length || end - at < length)
-        return 0;
-    for (int i = 1; i < length; i++) {
-        if ((c[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] >= 0xa0) ||
-        (c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] >= 0x90))
-        return 0;
-    return length;
-}
-
-/* After the backslash. The character written, or NULL. */
-static char *parse_escape(struct parser *p, char *to)
-{
-    static const char from[] = "\"\\/bfnrt", into[] = "\"\\/\b\f\n\r\t";
-    if (p->at == p->end)
-        return fail(p, "unfinished escape");
-    char c = *p->at++;
-    const char *known = c ? strchr(from, c) : NULL;
-    if (known) {
-        *to++ = into[known - from];
-        return to;
-    }
-    if (c != 'u')
-        return fail(p, "unknown escape");
-    int code = hex4(p);
-    if (code >= 0xd800 && code < 0xdc00 && p->end - p->at >= 2 && p->at[0] == '\\' && p->at[1] == 'u') {
-        p->at += 2;
-        int low = hex4(p);
-        if (low < 0xdc00 || low > 0xdfff)
-            return fail(p, "half of a surrogate pair");
-        return put_utf8(to, 0x10000 + ((uint32_t)(code - 0xd800) << 10) + (uint32_t)(low - 0xdc00));
-    }
-    if (code <= 0 || (code >= 0xd800 && code < 0xe000))
-        return fail(p, "a \\u escape of no character");
-    return put_utf8(to, (uint32_t)code);
-}
-
-/* After the opening quote. An escape is never shorter than what it stands for. */
-static char *parse_string(struct parser *p)
-{
-    const char *close = p->at;
-    while (close < p->end && *close != '"')
-        close += *close == '\\' ? 2 : 1;
-    if (close >= p->end)
-        return fail(p, "unfinished string");
-    char *text = malloc((size_t)(close - p->at) + 1), *to = text;
-    if (!text)
-        return fail_memory(p);
-    while (*p->at != '"') {
-        if (*p->at == '\\') {
-            p->at++;
-            if (!(to = parse_escape(p, to)))
-                break;
-            continue;
-        }
-        int length = (unsigned char)*p->at < 0x20 ? 0 : utf8_length(p->at, p->end);
-        if (!length) {
-            to = fail(p, "a string with a control character or bad UTF-8");
-            break;
-        }
-        memcpy(to, p->at, (size_t)length);
-        to += length;
-        p->at += length;
-    }
-    if (!to) {
-        free(text);
-        return NULL;
-    }
-    p->at++;
-    *to = 0;
-    return text;
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
 static bool digits(struct parser *p)
 {
-    const char *begin = p->at;
+    const uint8_t *first = p->at;
     while (p->at < p->end && *p->at >= '0' && *p->at <= '9')
         p->at++;
-    return p->at > begin;
+    return p->at > first;
 }
 
-static struct json *parse_number(struct parser *p)
+static int parse_number(struct parser *p, struct json *value)
 {
-    const char *begin = p->at;
-    bool whole = true;
-    if (*p->at == '-')
-        p->at++;
-    const char *first = p->at;
-    if (!digits(p) || (*first == '0' && p->at - first > 1))
-        return fail(p, "not a number");
-    if (p->at < p->end && *p->at == '.') {
-        whole = false;
-        p->at++;
+    const uint8_t *first = p->at;
+    bool real = false;
+    take(p, '-');
+    bool zero = take(p, '0');
+    if (!zero && !digits(p))
+        return fail(p, "a value is expected");
+    if (take(p, '.')) {
+        real = true;
         if (!digits(p))
-            return fail(p, "not a number");
+            return fail(p, "a digit is expected");
     }
-    if (p->at < p->end && (*p->at == 'e' || *p->at == 'E')) {
-        whole = false;
-        p->at++;
-        if (p->at < p->end && (*p->at == '+' || *p->at == '-'))
-            p->at++;
+    if (take(p, 'e') || take(p, 'E')) {
+        real = true;
+        if (!take(p, '+'))
+            take(p, '-');
         if (!digits(p))
-            return fail(p, "not a number");
+            return fail(p, "a digit is expected");
     }
-    char text[64];
-    if ((size_t)(p->at - begin) >= sizeof text)
-        return fail(p, "a number with too many digits");
-    memcpy(text, begin, (size_t)(p->at - begin));
-    text[p->at - begin] = 0;
-    struct json *value = new_value(p, whole ? KIND_INT : KIND_DOUBLE);
-    if (!value)
-        return NULL;
+    char text[NUMBER_MAX + 1];
+    size_t length = (size_t)(p->at - first);
+    if (length > NUMBER_MAX)
+        return fail(p, "a number is too long");
+    memcpy(text, first, length);
+    text[length] = 0;
+    if (real) {
+        *value = (struct json){.kind = KIND_DOUBLE, .real = strtod_l(text, NULL, p->c_locale)};
+        return isfinite(value->real) ? 0 : fail(p, "a number is too large");
+    }
     errno = 0;
-    if (whole)
-        value->integer = strtoll(text, NULL, 10);
-    bool range = whole && errno == ERANGE;
-    value->real = whole ? (double)value->integer : strtod_l(text, NULL, p->locale);
-    if (range || !isfinite(value->real)) {
-        json_free(value);
-        return fail(p, "a number out of range");
-    }
-    return value;
+    *value = (struct json){.kind = KIND_INT, .integer = strtoll(text, NULL, 10)};
+    return errno ? fail(p, "an integer does not fit 64 bits") : 0;
 }
 
-/* ---- lists ----------------------------------------------------------------------------------- */
+/* ---- strings --------------------------------------------------------------------------------- */
 
-static struct json *parse_array(struct parser *p)
+/* The four hexadecimal digits of \uXXXX, or -1. */
+static int32_t hex4(struct parser *p)
 {
-    struct json *list = new_value(p, KIND_ARRAY);
-    if (!list || accept(p, ']'))
-        return list;
-    do {
-        struct json *item = parse_value(p);
-        if (!item || !append(p, list, NULL, item)) {
-            json_free(list);
-            return NULL;
+    int32_t c = 0;
+    if (p->end - p->at < 4)
+        return -1;
+    for (int i = 0; i < 4; i++) {
+        uint8_t d = p->at[i];
+        int v = d >= '0' && d <= '9'   ? d - '0'
+                : d >= 'a' && d <= 'f' ? d - 'a' + 10
+                : d >= 'A' && d <= 'F' ? d - 'A' + 10
+                                       : -1;
+        if (v < 0)
+            return -1;
+        c = c << 4 | v;
+    }
+    p->at += 4;
+    return c;
+}
+
+/* What follows a backslash; gives the number of bytes written, or an error. */
+static int parse_escape(struct parser *p, char *out)
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    const char *simple = p->at < p->end && *p->at ? strchr(from, *p->at) : NULL;
+    if (simple) {
+        p->at++;
+        *out = to[simple - from];
+        return 1;
+    }
+    if (!take(p, 'u'))
+        return fail(p, "unknown escape");
+    int32_t c = hex4(p);
+    if (c < 0)
+        return fail(p, "four hexadecimal digits are expected");
+    if (c == 0)
+        return fail(p, "NUL in a string");
+    if (c >= 0xd800 && c < 0xdc00) {
+        int32_t low = take(p, '\\') && take(p, 'u') ? hex4(p) : -1;
+        if (low < 0xdc00 || low > 0xdfff)
+            return fail(p, "half of a surrogate pair");
+        c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+    } else if (c >= 0xdc00 && c < 0xe000) {
+        return fail(p, "half of a surrogate pair");
+    }
+    return (int)utf8_put(out, (uint32_t)c);
+}
+
+/* The bytes up to the closing quote, escapes included. */
+static size_t raw_length(const struct parser *p)
+{
+    const uint8_t *c = p->at;
+    while (c < p->end && *c != '"')
+        c += *c == '\\' && c + 1 < p->end ? 2 : 1;
+    return (size_t)(c - p->at);
+}
+
+static int parse_string(struct parser *p, const char **text)
+{
+    if (!take(p, '"'))
+        return fail(p, "a string is expected");
+    size_t raw = raw_length(p);
+    char *out = pool_alloc(&p->document->pool, raw + 1); /* escapes only ever shrink */
+    if (!out)
+        return out_of_memory(p);
+    size_t n = 0;
+    for (;;) {
+        if (p->at == p->end)
+            return fail(p, "a string does not end");
+        if (take(p, '"'))
+            break;
+        if (take(p, '\\')) {
+            int written = parse_escape(p, out + n);
+            if (written < 0)
+                return written;
+            n += (size_t)written;
+            continue;
         }
-    } while (accept(p, ','));
-    if (accept(p, ']'))
-        return list;
-    json_free(list);
-    return fail(p, "an array without an end");
-}
-
-static int compare_keys(const void *a, const void *b, void *keys)
-{
-    return strcmp(((char **)keys)[*(const size_t *)a], ((char **)keys)[*(const size_t *)b]);
-}
-
-/* Sorts the keys for lookup; equal ones then stand side by side. */
-static bool index_keys(struct parser *p, struct json *object)
-{
-    object->index = malloc((object->length + 1) * sizeof *object->index);
-    if (!object->index) {
-        fail_memory(p);
-        return false;
+        if (*p->at < 0x20)
+            return fail(p, "a control character in a string");
+        size_t bytes = utf8_length(p->at, (size_t)(p->end - p->at));
+        if (!bytes)
+            return fail(p, "not UTF-8");
+        memcpy(out + n, p->at, bytes);
+        n += bytes;
+        p->at += bytes;
     }
-    for (size_t i = 0; i < object->length; i++)
-        object->index[i] = i;
-    qsort_r(object->index, object->length, sizeof *object->index, compare_keys, object->keys);
-    for (size_t i = 1; i < object->length; i++) {
-        if (!compare_keys(&object->index[i - 1], &object->index[i], object->keys)) {
-            fail(p, "the same key twice");
-            return false;
+    out[n] = 0;
+    *text = out;
+    return 0;
+}
+
+/* ---- containers ------------------------------------------------------------------------------ */
+
+static int push(struct parser *p, const struct json *value)
+{
+    if (p->count == p->capacity) {
+        size_t capacity = p->capacity ? p->capacity * 2 : 32;
+        struct json *grown = realloc(p->stack, capacity * sizeof *grown);
+        if (!grown)
+            return out_of_memory(p);
+        p->stack = grown;
+        p->capacity = capacity;
+    }
+    p->stack[p->count++] = *value;
+    return 0;
+}
+
+static int compare_keys(const void *a, const void *b, void *items)
+{
+    const struct json *list = items;
+    return strcmp(list[*(const uint32_t *)a].key, list[*(const uint32_t *)b].key);
+}
+
+static int index_keys(struct parser *p, struct json *object)
+{
+    uint32_t *order = pool_array(&p->document->pool, object->count, sizeof *order);
+    if (!order)
+        return out_of_memory(p);
+    for (size_t i = 0; i < object->count; i++)
+        order[i] = (uint32_t)i;
+    qsort_r(order, object->count, sizeof *order, compare_keys, object->items);
+    for (size_t i = 1; i < object->count; i++)
+        if (!compare_keys(&order[i - 1], &order[i], object->items))
+            return log_error(p->log, UNREEL_EFORMAT, "%s: the key '%.200s' appears twice", p->name,
+                             object->items[order[i]].key);
+    object->by_key = order;
+    return 0;
+}
+
+/* Moves the values since `base` from the stack into the container. */
+static int close_container(struct parser *p, struct json *value, enum kind kind, size_t base)
+{
+    size_t count = p->count - base;
+    struct json *items = pool_array(&p->document->pool, count, sizeof *items);
+    if (!items)
+        return out_of_memory(p);
+    if (count)
+        memcpy(items, p->stack + base, count * sizeof *items);
+    p->count = base;
+    *value = (struct json){.kind = kind, .items = items, .count = count};
+    return kind == KIND_OBJECT ? index_keys(p, value) : 0;
+}
+
+static int parse_member(struct parser *p, enum kind kind)
+{
+    struct json item;
+    const char *key = NULL;
+    int code;
+    skip_space(p);
+    if (kind == KIND_OBJECT) {
+        if ((code = parse_string(p, &key)) < 0)
+            return code;
+        skip_space(p);
+        if (!take(p, ':'))
+            return fail(p, "':' is expected");
+    }
+    if ((code = parse_value(p, &item)) < 0)
+        return code;
+    item.key = key;
+    return push(p, &item);
+}
+
+static int parse_container(struct parser *p, struct json *value, enum kind kind, char close)
+{
+    size_t base = p->count;
+    if (++p->depth > JSON_DEPTH_MAX)
+        return fail(p, "nested too deeply");
+    p->at++;
+    skip_space(p);
+    if (!take(p, close)) {
+        for (;;) {
+            int code = parse_member(p, kind);
+            if (code < 0)
+                return code;
+            skip_space(p);
+            if (take(p, close))
+                break;
+            if (!take(p, ','))
+                return fail(p, kind == KIND_OBJECT ? "',' or '}' is expected"
+                                                   : "',' or ']' is expected");
         }
     }
-    return true;
+    p->depth--;
+    return close_container(p, value, kind, base);
 }
 
-static bool parse_member(struct parser *p, struct json *object)
-{
-    if (!accept(p, '"')) {
-        fail(p, "a key expected");
-        return false;
-    }
-    char *key = parse_string(p);
-    if (!key)
-        return false;
-    struct json *item = accept(p, ':') ? parse_value(p) : fail(p, "':' expected");
-    if (!item) {
-        free(key);
-        return false;
-    }
-    return append(p, object, key, item);
-}
-
-static struct json *parse_object(struct parser *p)
-{
-    struct json *object = new_value(p, KIND_OBJECT);
-    if (!object)
-        return NULL;
-    bool good = true;
-    if (!accept(p, '}')) {
-        do {
-            good = parse_member(p, object);
-        } while (good && accept(p, ','));
-        if (good && !accept(p, '}'))
-            good = fail(p, "an object without an end") != NULL;
-    }
-    if (good && index_keys(p, object))
-        return object;
-    json_free(object);
-    return NULL;
-}
-
-static struct json *parse_word(struct parser *p)
+static int parse_word(struct parser *p, struct json *value)
 {
     static const struct {
-        const char *text;
-        enum kind kind;
-    } words[] = {{"null", KIND_NULL}, {"false", KIND_FALSE}, {"true", KIND_TRUE}};
-    for (int i = 0; i < 3; i++) {
-        size_t length = strlen(words[i].text);
-        if ((size_t)(p->end - p->at) >= length && !memcmp(p->at, words[i].text, length)) {
+        const char *word;
+        struct json value;
+    } words[] = {
+        {"null", {.kind = KIND_NULL}},
+        {"true", {.kind = KIND_BOOL, .flag = true}},
+        {"false", {.kind = KIND_BOOL}},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        size_t length = strlen(words[i].word);
+        if ((size_t)(p->end - p->at) >= length && !memcmp(p->at, words[i].word, length)) {
             p->at += length;
-            return new_value(p, words[i].kind);
+            *value = words[i].value;
+            return 0;
         }
     }
-    return fail(p, "not JSON");
+    return fail(p, "a value is expected");
 }
 
-static struct json *parse_value(struct parser *p)
+static int parse_value(struct parser *p, struct json *value)
 {
     skip_space(p);
     if (p->at == p->end)
-        return fail(p, "ends too early");
-    if (p->depth == JSON_DEPTH_MAX)
-        return fail(p, "nested too deep");
-    p->depth++;
-    struct json *value = NULL;
-    char c = *p->at;
-    if (c == '{' || c == '[' || c == '"')
-        p->at++;
-    if (c == '{') {
-        value = parse_object(p);
-    } else if (c == '[') {
-        value = parse_array(p);
-    } else if (c == '"') {
-        char *text = parse_string(p);
-        value = text ? new_value(p, KIND_STRING) : NULL;
-        if (value)
-            value->text = text;
-        else
-            free(text);
-    } else if (c == '-' || (c >= '0' && c <= '9')) {
-        value = parse_number(p);
-    } else {
-        value = parse_word(p);
+        return fail(p, "a value is expected");
+    if (++p->values > JSON_VALUES_MAX)
+        return fail(p, "too many values");
+    *value = (struct json){0};
+    switch (*p->at) {
+    case '{':
+        return parse_container(p, value, KIND_OBJECT, '}');
+    case '[':
+        return parse_container(p, value, KIND_ARRAY, ']');
+    case '"':
+        value->kind = KIND_STRING;
+        return parse_string(p, &value->text);
+    case '-':
+    case '0' ... '9':
+        return parse_number(p, value);
+    default:
+        return parse_word(p, value);
     }
-    p->depth--;
-    return value;
 }
 
 int json_parse(struct json **root, const char *text, size_t size, const char *name,
                const unreel_log *log)
 {
-    struct parser p = {.name = name, .log = log, .text = text, .end = text + size, .at = text};
+    struct parser p = {.name = name, .log = log};
     *root = NULL;
-    p.locale = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-    if (!p.locale) {
-        fail_memory(&p);
-        return p.code;
+    p.start = p.at = (const uint8_t *)text;
+    p.end = p.start + size;
+    p.document = calloc(1, sizeof *p.document);
+    p.c_locale = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
+    if (!p.document || !p.c_locale) {
+        free(p.document);
+        if (p.c_locale)
+            freelocale(p.c_locale);
+        return out_of_memory(&p);
     }
-    *root = parse_value(&p);
-    freelocale(p.locale);
-    if (!*root)
-        return p.code;
-    skip_space(&p);
-    if (p.at != p.end) {
-        fail(&p, "more text after the end");
-        json_free(*root);
-        *root = NULL;
+    p.document->pool.limit = POOL_MAX;
+    int code = parse_value(&p, &p.document->root);
+    if (code == 0) {
+        skip_space(&p);
+        if (p.at < p.end)
+            code = fail(&p, "something follows the end");
     }
-    return p.code;
+    freelocale(p.c_locale);
+    free(p.stack);
+    if (code < 0)
+        json_free(&p.document->root);
+    else
+        *root = &p.document->root;
+    return code;
 }
 
-/* ---- reading --------------------------------------------------------------------------------- */
+void json_free(struct json *root)
+{
+    struct document *document = (struct document *)root;
+    if (!document)
+        return;
+    pool_free(&document->pool);
+    free(document);
+}
+
+/* ---- access ---------------------------------------------------------------------------------- */
 
 bool json_is_object(const struct json *value)
 {
@@ -459,33 +417,34 @@ const struct json *json_get(const struct json *object, const char *key)
 {
     if (!json_is_object(object))
         return NULL;
-    size_t low = 0, high = object->length;
+    size_t low = 0, high = object->count;
     while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(key, object->keys[object->index[middle]]);
+        size_t middle = (low + high) / 2;
+        const struct json *item = &object->items[object->by_key[middle]];
+        int order = strcmp(item->key, key);
         if (order == 0)
-            return object->at[object->index[middle]];
+            return item;
         if (order < 0)
-            high = middle;
-        else
             low = middle + 1;
+        else
+            high = middle;
     }
     return NULL;
 }
 
 size_t json_length(const struct json *value)
 {
-    return value ? value->length : 0;
+    return json_is_array(value) || json_is_object(value) ? value->count : 0;
 }
 
 const struct json *json_at(const struct json *value, size_t index)
 {
-    return index < json_length(value) ? value->at[index] : NULL;
+    return index < json_length(value) ? &value->items[index] : NULL;
 }
 
 const char *json_key(const struct json *object, size_t index)
 {
-    return json_is_object(object) && index < object->length ? object->keys[index] : NULL;
+    return json_is_object(object) && index < object->count ? object->items[index].key : NULL;
 }
 
 const char *json_text(const struct json *value)
@@ -505,48 +464,14 @@ bool json_double(const struct json *value, double *number)
 {
     if (!value || (value->kind != KIND_INT && value->kind != KIND_DOUBLE))
         return false;
-    *number = value->real;
+    *number = value->kind == KIND_INT ? (double)value->integer : value->real;
     return true;
 }
 
 bool json_bool(const struct json *value, bool *flag)
 {
-    if (!value || (value->kind != KIND_FALSE && value->kind != KIND_TRUE))
+    if (!value || value->kind != KIND_BOOL)
         return false;
-    *flag = value->kind == KIND_TRUE;
+    *flag = value->flag;
     return true;
-}
-
-/* ---- writing --------------------------------------------------------------------------------- */
-
-char *json_quote(const char *text, char *buffer, size_t size)
-{
-    const char *end = text + strlen(text);
-    size_t n = 0;
-    if (size < 3) {
-        if (size)
-            *buffer = 0;
-        return buffer;
-    }
-    buffer[n++] = '"';
-    while (text < end) {
-        char escaped[8];
-        int length = utf8_length(text, end), bytes = length;
-        if (!length)
-            bytes = snprintf(escaped, sizeof escaped, "\\ufffd");
-        else if (*text == '"' || *text == '\\')
-            bytes = snprintf(escaped, sizeof escaped, "\\%c", *text);
-        else if ((unsigned char)*text < 0x20)
-            bytes = snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned)*text);
-        else
-            memcpy(escaped, text, (size_t)length);
-        if (n + (size_t)bytes + 2 > size)
-            break;
-        memcpy(buffer + n, escaped, (size_t)bytes);
-        n += (size_t)bytes;
-        text += length ? length : 1;
-    }
-    buffer[n++] = '"';
-    buffer[n] = 0;
-    return buffer;
 }

@@ -10,6 +10,10 @@ static void write_va(const unreel_log *log, int level, const char *format, va_li
     if (!log || !log->write)
         return;
     vsnprintf(message, sizeof message, format, args);
+    for (char *c = message; *c; c++) { /* names from files must not break the line */
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    }
     log->write(log->opaque, level, message);
 }
 

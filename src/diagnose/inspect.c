@@ -1,14 +1,11 @@
 /* unreel_inspect: what is in a weights file. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "unreel/diagnose.h"
 #include "weights/reader.h"
 
 #define TYPES_MAX 32
-#define INDEX_BYTES_MAX (64 << 20)
 
 struct total {
     const char *type;
@@ -17,7 +14,6 @@ struct total {
 };
 
 struct inspect {
-    const unreel_log *log;
     unreel_line_fn line;
     void *opaque;
     struct total total[TYPES_MAX];
@@ -38,66 +34,35 @@ static void count(struct inspect *in, const struct file_tensor *t, int64_t param
     in->total[i].parameters += parameters;
 }
 
-static int compare_names(const void *a, const void *b)
+/* A text with its control characters replaced, cut to the buffer. */
+static const char *one_line(const char *text, char *buffer, size_t size)
 {
-    return strcmp(((const struct file_tensor *)a)->name, ((const struct file_tensor *)b)->name);
+    size_t n = 0;
+    for (; *text && n + 1 < size; text++)
+        buffer[n++] = (unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text;
+    buffer[n] = 0;
+    return buffer;
 }
 
-static int list_file(struct inspect *in, const char *path)
+static void list_file(struct inspect *in, const struct tensor_file *file)
 {
-    struct file_tensors file;
-    char shape[128], line[WEIGHTS_NAME_MAX + 256];
-    int code = file_tensors_open(&file, path, in->log);
-    if (code < 0)
-        return code;
-    if (file.count)
-        qsort(file.list, file.count, sizeof *file.list, compare_names);
-    for (size_t i = 0; i < file.count; i++) {
-        const struct file_tensor *t = &file.list[i];
+    char name[2 * WEIGHTS_NAME_MAX], shape[128], line[2 * WEIGHTS_NAME_MAX + 256];
+    for (size_t i = 0; i < file->count; i++) {
+        const struct file_tensor *t = &file->list[i];
         int64_t parameters = 0;
         shape_count(t->dims, t->shape, &parameters);
-        snprintf(line, sizeof line, "%-64s %-5s %-26s %12zu", t->name, t->type->name,
+        snprintf(name, sizeof name, "%s%s%s", t->set, *t->set ? "." : "", t->name);
+        snprintf(line, sizeof line, "%-64s %-5s %-26s %12zu", name, t->type->name,
                  tensor_shape_text(t->dims, t->shape, shape), t->bytes);
         in->line(in->opaque, line);
         count(in, t, parameters);
     }
-    for (char **entry = file.metadata; entry && *entry; entry += 2) {
-        snprintf(line, sizeof line, "metadata: %.200s = %.400s", entry[0], entry[1]);
+    for (const char **entry = file->metadata; entry && *entry; entry += 2) {
+        char key[200], value[500];
+        snprintf(line, sizeof line, "metadata: %s = %s",
+                 one_line(entry[0], key, sizeof key), one_line(entry[1], value, sizeof value));
         in->line(in->opaque, line);
     }
-    file_tensors_free(&file);
-    return 0;
-}
-
-/* An index JSON: every shard it names, once, in the order of first mention. */
-static int list_shards(struct inspect *in, const char *path)
-{
-    char *text;
-    size_t size;
-    struct json *root = NULL;
-    int code = file_read_text(&text, &size, path, INDEX_BYTES_MAX, in->log);
-    if (code < 0)
-        return code;
-    code = json_parse(&root, text, size, path, in->log);
-    free(text);
-    const struct json *map = json_get(root, "weight_map");
-    if (code == 0 && !json_is_object(map))
-        code = log_error(in->log, UNREEL_EFORMAT, "%s: no weight_map in this index", path);
-    for (size_t i = 0; code == 0 && i < json_length(map); i++) {
-        const char *shard = json_text(json_at(map, i));
-        bool seen = false;
-        for (size_t j = 0; shard && j < i && !seen; j++)
-            seen = !strcmp(shard, json_text(json_at(map, j)));
-        if (seen)
-            continue;
-        char *file = shard ? weights_shard_path(path, shard) : NULL;
-        code = file ? list_file(in, file)
-                    : log_error(in->log, UNREEL_EFORMAT, "%s: %.200s: not the name of a shard", path,
-                                json_key(map, i));
-        free(file);
-    }
-    json_free(root);
-    return code;
 }
 
 static void print_totals(struct inspect *in)
@@ -117,11 +82,14 @@ static void print_totals(struct inspect *in)
 
 int unreel_inspect(const unreel_log *log, const char *path, unreel_line_fn line, void *opaque)
 {
-    struct inspect in = {.log = log, .line = line, .opaque = opaque};
-    size_t length = strlen(path);
-    bool index = length > 5 && !strcmp(path + length - 5, ".json");
-    int code = index ? list_shards(&in, path) : list_file(&in, path);
-    if (code == 0)
-        print_totals(&in);
-    return code;
+    struct inspect in = {.line = line, .opaque = opaque};
+    struct tensor_files files;
+    int code = tensor_files_open(&files, path, log);
+    if (code < 0)
+        return code;
+    for (size_t i = 0; i < files.count; i++)
+        list_file(&in, &files.file[i]);
+    print_totals(&in);
+    tensor_files_close(&files);
+    return 0;
 }

@@ -4,13 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/json.h"
 #include "unreel/diagnose.h"
 #include "weights/made_up.h"
+#include "weights/save.h"
 #include "weights/torch_writer.h"
 
 #define CHUNK 65536 /* elements generated at a time */
+
+/* ---- VAE and text encoder: PyTorch -------------------------------------------------------- */
 
 struct writer {
     struct torch_writer torch;
@@ -57,32 +60,97 @@ static int write_torch(const unreel_log *log, const struct made_up_shape *shape,
     return code;
 }
 
+/* ---- the transformer: safetensors ------------------------------------------------------------ */
+
+struct tensors {
+    struct made_up_tensor *list;
+    struct weight *weights; /* without data */
+    size_t count;
+};
+
+static int count_tensor(void *opaque, const struct made_up_tensor *t)
+{
+    ((struct tensors *)opaque)->count++;
+    return 0;
+}
+
+static int keep_tensor(void *opaque, const struct made_up_tensor *t)
+{
+    struct tensors *k = opaque;
+    k->list[k->count] = *t;
+    k->weights[k->count] = (struct weight){.name = k->list[k->count].name,
+                                           .tensor = tensor_make(NULL, TENSOR_BF16, t->dims, t->shape)};
+    k->count++;
+    return 0;
+}
+
+static int write_all(const unreel_log *log, const struct tensors *k, uint64_t seed, void *buffer,
+                     const char *path)
+{
+    static const char *const metadata[] = {"format", "pt", NULL};
+    struct new_file file;
+    int code = safetensors_begin(&file, path, k->weights, k->count, metadata, log);
+    for (size_t i = 0; code == 0 && i < k->count; i++) {
+        int64_t count = tensor_count(&k->weights[i].tensor);
+        for (int64_t first = 0; code == 0 && first < count; first += CHUNK) {
+            int64_t part = count - first < CHUNK ? count - first : CHUNK;
+            made_up_fill(buffer, TENSOR_BF16, &k->list[i], seed, first, part);
+            code = new_file_write(&file, buffer, (size_t)part * tensor_type_size(TENSOR_BF16));
+        }
+    }
+    return new_file_close(&file, code);
+}
+
 static int write_transformer(const unreel_log *log, const struct made_up_shape *shape, uint64_t seed,
                              const char *path)
 {
-    static const char *const metadata[] = {"format", "pt", NULL};
-    struct weights *weights;
-    int code = made_up_weights(&weights, shape, MADE_UP_TRANSFORMER, TENSOR_BF16, seed, log);
-    if (code < 0)
-        return code;
-    code = weights_save(path, weights_at(weights, 0), weights_count(weights), metadata, log);
-    weights_close(weights);
+    struct tensors k = {0};
+    made_up_list(shape, MADE_UP_TRANSFORMER, count_tensor, &k);
+    k.list = calloc(k.count, sizeof *k.list);
+    k.weights = calloc(k.count, sizeof *k.weights);
+    void *buffer = malloc(CHUNK * tensor_type_size(TENSOR_BF16));
+    int code;
+    if (k.list && k.weights && buffer) {
+        k.count = 0;
+        made_up_list(shape, MADE_UP_TRANSFORMER, keep_tensor, &k);
+        code = write_all(log, &k, seed, buffer, path);
+    } else {
+        code = log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
+    }
+    free(buffer);
+    free(k.list);
+    free(k.weights);
     return code;
 }
 
+/* ---- the folder ------------------------------------------------------------------------------ */
+
 static int write_config(const unreel_log *log, const struct made_up_shape *s, const char *path)
 {
-    FILE *f = fopen(path, "we");
-    if (f)
-        fprintf(f,
-                "{\n  \"_class_name\": \"WanModel\",\n  \"model_type\": \"t2v\",\n  \"dim\": %d,\n"
-                "  \"eps\": 1e-06,\n  \"ffn_dim\": %d,\n  \"freq_dim\": %d,\n  \"in_dim\": 16,\n"
-                "  \"num_heads\": %d,\n  \"num_layers\": %d,\n  \"out_dim\": 16,\n"
-                "  \"text_len\": %d\n}\n",
-                s->dim, s->ffn_dim, s->freq_dim, s->heads, s->layers, s->text_len);
-    if (!f || fclose(f) != 0)
-        return log_error(log, UNREEL_EIO, "%s: %s", path, strerror(errno));
-    return 0;
+    struct json_writer w;
+    struct new_file file;
+    json_writer_init(&w, 2);
+    json_put_object(&w, NULL);
+    json_put_text(&w, "_class_name", "WanModel");
+    json_put_int(&w, "dim", s->dim);
+    json_put_double(&w, "eps", 1e-6);
+    json_put_int(&w, "ffn_dim", s->ffn_dim);
+    json_put_int(&w, "freq_dim", s->freq_dim);
+    json_put_int(&w, "in_dim", 16);
+    json_put_text(&w, "model_type", "t2v");
+    json_put_int(&w, "num_heads", s->heads);
+    json_put_int(&w, "num_layers", s->layers);
+    json_put_int(&w, "out_dim", 16);
+    json_put_int(&w, "text_len", s->text_len);
+    json_put_end(&w);
+    char *text = json_writer_finish(&w);
+    if (!text)
+        return log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
+    int code = new_file_open(&file, path, log);
+    if (code == 0)
+        code = new_file_write(&file, text, strlen(text));
+    free(text);
+    return new_file_close(&file, code);
 }
 
 int unreel_make_model(const unreel_log *log, const char *name, uint64_t seed, const char *folder)

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "weights/weights.h"
+#include "weights/reader.h"
 
 #define LINES_MAX 20 /* of one kind of complaint */
 #define BOUND_NAME_MAX 512
@@ -55,6 +55,11 @@ static struct tensor bind_named(struct binder *binder, int dims, const int64_t *
 {
     char want[128], have[128];
     const struct weight *weight = weights_find(binder->weights, name);
+    const char *type = weight ? NULL : weights_unusable(binder->weights, name);
+    if (type) {
+        complain(binder, "%s is %s, which no model can use", name, type);
+        return (struct tensor){0};
+    }
     if (!weight) {
         if (!optional)
             complain(binder, "missing: %s %s", name, tensor_shape_text(dims, shape, want));

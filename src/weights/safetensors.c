@@ -1,35 +1,19 @@
 /* safetensors: 8 bytes of header length, a JSON header, the tensors' bytes without holes. */
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "weights/reader.h"
 
-static const struct file_type types[] = {
-    {"F32", 4, TENSOR_F32, true},    {"F16", 2, TENSOR_F16, true},   {"BF16", 2, TENSOR_BF16, true},
-    {"I32", 4, TENSOR_I32, true},    {"F64", 8, TENSOR_F32, false},  {"I64", 8, TENSOR_F32, false},
-    {"I16", 2, TENSOR_F32, false},   {"I8", 1, TENSOR_F32, false},   {"U8", 1, TENSOR_F32, false},
-    {"BOOL", 1, TENSOR_F32, false},  {"U16", 2, TENSOR_F32, false},  {"U32", 4, TENSOR_F32, false},
-    {"U64", 8, TENSOR_F32, false},   {"F8_E4M3", 1, TENSOR_F32, false},
-    {"F8_E5M2", 1, TENSOR_F32, false},
-};
-
-static int refuse(const struct file_tensors *t, const char *name, const char *why)
+static int refuse(const struct tensor_file *t, const char *name, const char *why)
 {
     return log_error(t->log, UNREEL_EFORMAT, "%s: tensor %.200s: %s", t->path, name, why);
 }
 
-static const struct file_type *find_type(const char *name)
-{
-    for (size_t i = 0; name && i < sizeof types / sizeof *types; i++) {
-        if (!strcmp(types[i].name, name))
-            return &types[i];
-    }
-    return NULL;
-}
-
 /* shape and contiguous strides. */
-static int read_shape(struct file_tensors *t, struct file_tensor *tensor, const struct json *shape)
+static int read_shape(const struct tensor_file *t, struct file_tensor *tensor,
+                      const struct json *shape)
 {
     int64_t count;
     if (!json_is_array(shape) || json_length(shape) > TENSOR_DIMS)
@@ -54,49 +38,56 @@ static int read_shape(struct file_tensors *t, struct file_tensor *tensor, const 
     return 0;
 }
 
-static int read_tensor(struct file_tensors *t, const char *name, const struct json *entry,
+/* Only the three keys of the format: another one might mean that the bytes are to be read otherwise. */
+static bool has_keys(const struct json *entry)
+{
+    return json_length(entry) == 3 && json_get(entry, "dtype") && json_get(entry, "shape") &&
+           json_get(entry, "data_offsets");
+}
+
+static int read_tensor(struct tensor_file *t, const char *name, const struct json *entry,
                        size_t begin)
 {
-    struct file_tensor tensor = {.name = (char *)(uintptr_t)name};
+    struct file_tensor tensor = {.set = "", .name = name};
     const struct json *offsets = json_get(entry, "data_offsets");
     int64_t first, last;
-    tensor.type = find_type(json_text(json_get(entry, "dtype")));
+    if (!has_keys(entry))
+        return refuse(t, name, "needs dtype, shape, data_offsets, and nothing else");
+    tensor.type = file_type_find(json_text(json_get(entry, "dtype")));
     if (!tensor.type)
         return refuse(t, name, "an unknown dtype");
     int code = read_shape(t, &tensor, json_get(entry, "shape"));
     if (code < 0)
         return code;
-    if (json_length(offsets) != 2 || !json_int(json_at(offsets, 0), &first) ||
-        !json_int(json_at(offsets, 1), &last) || first < 0 || last < first)
-        return refuse(t, name, "no data_offsets");
+    if (!json_is_array(offsets) || json_length(offsets) != 2 ||
+        !json_int(json_at(offsets, 0), &first) || !json_int(json_at(offsets, 1), &last) ||
+        first < 0 || last < first)
+        return refuse(t, name, "impossible data_offsets");
     if ((uint64_t)last > t->file.size - begin)
         return refuse(t, name, "reaches past the end of the file");
     if ((uint64_t)(last - first) != tensor.bytes)
         return refuse(t, name, "its bytes do not match its shape");
     tensor.offset = begin + (size_t)first;
-    tensor.name = strdup(name);
-    if (!tensor.name)
-        return log_error(t->log, UNREEL_ENOMEM, "%s: out of memory", t->path);
-    return file_tensors_add(t, &tensor);
+    return tensor_file_add(t, &tensor);
 }
 
-static int read_metadata(struct file_tensors *t, const struct json *entry)
+static int read_metadata(struct tensor_file *t, const struct json *entry)
 {
     size_t count = json_length(entry);
     if (!json_is_object(entry))
         return log_error(t->log, UNREEL_EFORMAT, "%s: __metadata__ is no object", t->path);
-    t->metadata = calloc(2 * count + 2, sizeof *t->metadata);
+    t->metadata = pool_array(&t->pool, 2 * count + 1, sizeof *t->metadata);
     for (size_t i = 0; t->metadata && i < count; i++) {
-        const char *value = json_text(json_at(entry, i));
+        const char *key = json_key(entry, i), *value = json_text(json_at(entry, i));
         if (!value)
-            return log_error(t->log, UNREEL_EFORMAT, "%s: __metadata__: %.100s is no string",
-                             t->path, json_key(entry, i));
-        t->metadata[2 * i] = strdup(json_key(entry, i));
-        t->metadata[2 * i + 1] = strdup(value);
+            return log_error(t->log, UNREEL_EFORMAT, "%s: __metadata__: a value is no string",
+                             t->path);
+        t->metadata[2 * i] = pool_text(&t->pool, key, strlen(key));
+        t->metadata[2 * i + 1] = pool_text(&t->pool, value, strlen(value));
         if (!t->metadata[2 * i] || !t->metadata[2 * i + 1])
-            return log_error(t->log, UNREEL_ENOMEM, "%s: out of memory", t->path);
+            return tensor_file_no_memory(t);
     }
-    return t->metadata ? 0 : log_error(t->log, UNREEL_ENOMEM, "%s: out of memory", t->path);
+    return t->metadata ? 0 : tensor_file_no_memory(t);
 }
 
 static int compare_offsets(const void *a, const void *b)
@@ -108,10 +99,10 @@ static int compare_offsets(const void *a, const void *b)
 }
 
 /* The format allows neither overlaps nor holes: every byte belongs to one tensor. */
-static int check_layout(struct file_tensors *t, size_t begin)
+static int check_layout(struct tensor_file *t, size_t begin)
 {
     size_t at = begin;
-    if (t->count) /* else the list may be NULL */
+    if (t->count)
         qsort(t->list, t->count, sizeof *t->list, compare_offsets);
     for (size_t i = 0; i < t->count; i++) {
         if (t->list[i].offset < at)
@@ -126,16 +117,15 @@ static int check_layout(struct file_tensors *t, size_t begin)
     return 0;
 }
 
-int safetensors_read(struct file_tensors *t)
+int safetensors_read(struct tensor_file *t)
 {
     uint64_t length = 0;
-    if (t->file.size < 8)
-        return log_error(t->log, UNREEL_EFORMAT, "%s: too short for a weights file", t->path);
     for (int i = 0; i < 8; i++)
         length |= (uint64_t)t->file.data[i] << 8 * i;
     if (length > t->file.size - 8)
         return log_error(t->log, UNREEL_EFORMAT,
-                         "%s: not a weights file, or cut short: no safetensors header", t->path);
+                         "%s: not a weights file, or cut short: a header of %llu bytes", t->path,
+                         (unsigned long long)length);
     if (length > WEIGHTS_HEADER_MAX)
         return log_error(t->log, UNREEL_EFORMAT, "%s: a header of %llu bytes", t->path,
                          (unsigned long long)length);

@@ -1,92 +1,82 @@
-/* Writing safetensors. */
-#include <errno.h>
-#include <stdio.h>
+#include "weights/save.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/json.h"
-#include "weights/weights.h"
 
-#define QUOTED_MAX 8192 /* bytes of a name or metadata value with its escapes */
-
-/* The JSON header, padded with spaces to a multiple of 8 as the format advises. */
-static void write_header(FILE *f, const struct weight *list, size_t count,
-                         const char *const *metadata)
+/* The JSON header, NUL-terminated; NULL: out of memory. */
+static char *make_header(const struct weight *list, size_t count, const char *const *metadata)
 {
-    char a[QUOTED_MAX], b[QUOTED_MAX];
+    struct json_writer w;
     size_t offset = 0;
-    const char *comma = "";
-    fputc('{', f);
+    json_writer_init(&w, 0);
+    json_put_object(&w, NULL);
     if (metadata && *metadata) {
-        fputs("\"__metadata__\":{", f);
-        for (; metadata[0] && metadata[1]; metadata += 2) {
-            fprintf(f, "%s%s:%s", comma, json_quote(metadata[0], a, sizeof a),
-                    json_quote(metadata[1], b, sizeof b));
-            comma = ",";
-        }
-        fputc('}', f);
-        comma = ",";
+        json_put_object(&w, "__metadata__");
+        for (; metadata[0] && metadata[1]; metadata += 2)
+            json_put_text(&w, metadata[0], metadata[1]);
+        json_put_end(&w);
     }
     for (size_t i = 0; i < count; i++) {
         const struct tensor *t = &list[i].tensor;
         size_t bytes = tensor_bytes(t);
-        fprintf(f, "%s%s:{\"dtype\":\"%s\",\"shape\":[", comma, json_quote(list[i].name, a, sizeof a),
-                tensor_type_name(t->type));
+        json_put_object(&w, list[i].name);
+        json_put_text(&w, "dtype", tensor_type_name(t->type));
+        json_put_array(&w, "shape");
         for (int d = 0; d < t->dims; d++)
-            fprintf(f, "%s%lld", d ? "," : "", (long long)t->shape[d]);
-        fprintf(f, "],\"data_offsets\":[%zu,%zu]}", offset, offset + bytes);
+            json_put_int(&w, NULL, t->shape[d]);
+        json_put_end(&w);
+        json_put_array(&w, "data_offsets");
+        json_put_int(&w, NULL, (int64_t)offset);
+        json_put_int(&w, NULL, (int64_t)(offset + bytes));
+        json_put_end(&w);
+        json_put_end(&w);
         offset += bytes;
-        comma = ",";
     }
-    fputc('}', f);
-    while (ftell(f) % 8)
-        fputc(' ', f);
+    json_put_end(&w);
+    return json_writer_finish(&w);
 }
 
-static bool write_all(FILE *f, const struct weight *list, size_t count, const char *const *metadata)
+int safetensors_begin(struct new_file *file, const char *path, const struct weight *list, size_t count,
+                      const char *const *metadata, const unreel_log *log)
 {
-    uint8_t length[8] = {0};
-    fwrite(length, 1, sizeof length, f);
-    write_header(f, list, count, metadata);
-    uint64_t header = (uint64_t)ftell(f) - sizeof length;
-    for (size_t i = 0; i < count; i++)
-        fwrite(list[i].tensor.data, 1, tensor_bytes(&list[i].tensor), f);
+    uint8_t length[8];
+    *file = (struct new_file){0};
+    char *header = make_header(list, count, metadata);
+    if (!header)
+        return log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
+    size_t size = strlen(header), padded = (size + 7) / 8 * 8; /* the format advises to align the data */
     for (int i = 0; i < 8; i++)
-        length[i] = (uint8_t)(header >> 8 * i);
-    if (fseek(f, 0, SEEK_SET) == 0)
-        fwrite(length, 1, sizeof length, f);
-    return !ferror(f) && fflush(f) == 0;
+        length[i] = (uint8_t)((uint64_t)padded >> 8 * i);
+    int code = new_file_open(file, path, log);
+    if (code == 0)
+        code = new_file_write(file, length, sizeof length);
+    if (code == 0)
+        code = new_file_write(file, header, size);
+    if (code == 0)
+        code = new_file_write(file, "        ", padded - size);
+    free(header);
+    return code < 0 ? new_file_close(file, code) : 0;
 }
 
 int weights_save(const char *path, const struct weight *list, size_t count,
                  const char *const *metadata, const unreel_log *log)
 {
-    size_t size = strlen(path) + sizeof ".part";
-    char *part = malloc(size);
-    if (!part)
+    struct new_file file;
+    struct weight *sorted = malloc((count + 1) * sizeof *sorted);
+    size_t n = 0;
+    if (!sorted)
         return log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
-    snprintf(part, size, "%s.part", path);
-    FILE *f = fopen(part, "wbe");
-    int code = 0;
-    if (!f)
-        code = log_error(log, UNREEL_EIO, "%s: %s", path, strerror(errno));
-    if (f) {
-        bool good = write_all(f, list, count, metadata);
-        int error = errno;
-        if (fclose(f) != 0 && good) {
-            good = false;
-            error = errno;
-        }
-        if (good && rename(part, path) != 0) {
-            good = false;
-            error = errno;
-        }
-        if (!good) {
-            unlink(part);
-            code = log_error(log, UNREEL_EIO, "%s: %s", path, strerror(error));
+    for (size_t size = 4; size >= 2; size /= 2) {
+        for (size_t i = 0; i < count; i++) {
+            if (tensor_type_size(list[i].tensor.type) == size)
+                sorted[n++] = list[i];
         }
     }
-    free(part);
-    return code;
+    int code = safetensors_begin(&file, path, sorted, n, metadata, log);
+    for (size_t i = 0; code == 0 && i < n; i++)
+        code = new_file_write(&file, sorted[i].tensor.data, tensor_bytes(&sorted[i].tensor));
+    free(sorted);
+    return new_file_close(&file, code);
 }

@@ -1,9 +1,7 @@
 #include "weights/torch_writer.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define ALIGN 64 /* bytes: storages begin at multiples, as torch.save has them */
 #define ROOT "archive"
@@ -12,11 +10,6 @@
 
 /* ---- bytes ------------------------------------------------------------------------------------- */
 
-static int fail(struct torch_writer *w)
-{
-    return log_error(w->log, UNREEL_EIO, "%s: %s", w->path, strerror(errno ? errno : EIO));
-}
-
 static int append(struct torch_writer *w, void **buffer, size_t *size, size_t *capacity,
                   const void *data, size_t count)
 {
@@ -24,7 +17,7 @@ static int append(struct torch_writer *w, void **buffer, size_t *size, size_t *c
         size_t wanted = 2 * (*size + count) + 4096;
         void *more = realloc(*buffer, wanted);
         if (!more)
-            return log_error(w->log, UNREEL_ENOMEM, "%s: out of memory", w->path);
+            return log_error(w->out.log, UNREEL_ENOMEM, "%s: out of memory", w->out.path);
         *buffer = more;
         *capacity = wanted;
     }
@@ -38,21 +31,6 @@ static uint8_t *little(uint8_t *to, uint64_t value, int bytes)
     for (int i = 0; i < bytes; i++)
         *to++ = (uint8_t)(value >> 8 * i);
     return to;
-}
-
-/* CRC-32 of ZIP, four bits at a time. */
-static uint32_t crc_update(uint32_t crc, const uint8_t *data, size_t size)
-{
-    static const uint32_t table[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
-    crc = ~crc;
-    for (size_t i = 0; i < size; i++) {
-        crc ^= data[i];
-        crc = crc >> 4 ^ table[crc & 15];
-        crc = crc >> 4 ^ table[crc & 15];
-    }
-    return ~crc;
 }
 
 /* ---- pickle ------------------------------------------------------------------------------------ */
@@ -119,7 +97,7 @@ int torch_writer_describe(struct torch_writer *writer, const char *name, enum te
 
 static int write_bytes(struct torch_writer *w, const void *data, size_t size)
 {
-    return fwrite(data, 1, size, w->file) == size ? 0 : fail(w);
+    return new_file_write(&w->out, data, size);
 }
 
 /* A local header with its sizes in a ZIP64 field, to be filled in at the end, and padding that aligns
@@ -128,7 +106,7 @@ static int begin_entry(struct torch_writer *w, const char *name)
 {
     uint8_t head[LOCAL_SIZE + 256 + ZIP64_EXTRA + 4 + ALIGN] = {0}, *at = head;
     size_t length = strlen(name);
-    uint64_t offset = (uint64_t)ftello(w->file);
+    uint64_t offset = (uint64_t)ftello(w->out.file);
     size_t fixed = LOCAL_SIZE + length + ZIP64_EXTRA + 4;
     size_t padding = (ALIGN - (offset + fixed) % ALIGN) % ALIGN;
     memcpy(at, "PK\3\4", 4);
@@ -167,7 +145,7 @@ static int begin_entry(struct torch_writer *w, const char *name)
 
 static int write_content(struct torch_writer *w, const void *data, size_t size)
 {
-    w->crc = crc_update(w->crc, data, size);
+    w->crc = crc32_update(&w->crc32, w->crc, data, size);
     w->entry_size += size;
     return write_bytes(w, data, size);
 }
@@ -186,10 +164,10 @@ static int end_entry(struct torch_writer *w, const char *name)
     uint64_t local = 0;
     for (int i = 0; i < 8; i++)
         local |= (uint64_t)offset[i] << 8 * i;
-    if (fseeko(w->file, (off_t)local + 14, SEEK_SET) < 0 || fwrite(crc, 1, 4, w->file) != 4 ||
-        fseeko(w->file, (off_t)local + LOCAL_SIZE + (off_t)length + 4, SEEK_SET) < 0 ||
-        fwrite(sizes, 1, 16, w->file) != 16 || fseeko(w->file, 0, SEEK_END) < 0)
-        return fail(w);
+    if (fseeko(w->out.file, (off_t)local + 14, SEEK_SET) < 0 || fwrite(crc, 1, 4, w->out.file) != 4 ||
+        fseeko(w->out.file, (off_t)local + LOCAL_SIZE + (off_t)length + 4, SEEK_SET) < 0 ||
+        fwrite(sizes, 1, 16, w->out.file) != 16 || fseeko(w->out.file, 0, SEEK_END) < 0)
+        return new_file_fail(&w->out);
     return 0;
 }
 
@@ -203,7 +181,7 @@ static int write_entry(struct torch_writer *w, const char *name, const void *dat
 static int write_directory(struct torch_writer *w)
 {
     uint8_t end[56 + 20 + 22] = {0};
-    uint64_t offset = (uint64_t)ftello(w->file), end64 = offset + w->directory_size;
+    uint64_t offset = (uint64_t)ftello(w->out.file), end64 = offset + w->directory_size;
     memcpy(end, "PK\6\6", 4);
     little(end + 4, 44, 8);
     little(end + 12, 45, 2);
@@ -228,22 +206,13 @@ static int write_directory(struct torch_writer *w)
 
 int torch_writer_open(struct torch_writer *writer, const char *path, const unreel_log *log)
 {
-    size_t size = strlen(path) + sizeof ".part";
-    *writer = (struct torch_writer){.log = log, .path = strdup(path), .part = malloc(size)};
-    if (!writer->path || !writer->part) {
-        free(writer->path);
-        free(writer->part);
-        return log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
-    }
-    snprintf(writer->part, size, "%s.part", path);
-    writer->file = fopen(writer->part, "w+be");
-    if (!writer->file) {
-        fail(writer);
-        free(writer->path);
-        free(writer->part);
-        return UNREEL_EIO;
-    }
-    return put(writer, "\x80\x02}(", 4);
+    *writer = (struct torch_writer){0};
+    int code = new_file_open(&writer->out, path, log);
+    if (code < 0)
+        return code;
+    crc32_init(&writer->crc32);
+    code = put(writer, "\x80\x02}(", 4);
+    return code < 0 ? torch_writer_close(writer, code) : 0;
 }
 
 static void data_name(const struct torch_writer *w, char *name, size_t size)
@@ -284,16 +253,9 @@ int torch_writer_close(struct torch_writer *writer, int code)
         code = write_entry(w, ROOT "/version", "3\n", 2);
     if (code == 0)
         code = write_directory(w);
-    if (fclose(w->file) != 0 && code == 0)
-        code = fail(w);
-    if (code == 0 && rename(w->part, w->path) != 0)
-        code = fail(w);
-    if (code < 0)
-        unlink(w->part);
+    code = new_file_close(&w->out, code);
     free(w->pickle);
     free(w->directory);
-    free(w->path);
-    free(w->part);
     *w = (struct torch_writer){0};
     return code;
 }

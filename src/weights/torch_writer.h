@@ -2,14 +2,13 @@
  * a time, so that no tensor need be in memory as a whole. */
 #pragma once
 
-#include <stdio.h>
-
+#include "base/crc32.h"
+#include "base/new_file.h"
 #include "weights/weights.h"
 
 struct torch_writer {
-    const unreel_log *log;
-    char *path, *part; /* written under the second name, renamed when complete */
-    FILE *file;
+    struct new_file out;
+    struct crc32 crc32;
     char *pickle; /* the description so far */
     size_t pickle_size, pickle_capacity;
     int tensors;   /* described */

@@ -4,27 +4,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "base/json.h"
 #include "weights/reader.h"
 
-#define SHARDS_MAX 1000
-#define INDEX_BYTES_MAX (64 << 20)
+#define SETS_MAX 64 /* told apart; the rest are not named in messages */
 
 struct weights {
     char *path;
     const unreel_log *log; /* only while opening */
-    struct file_tensors *file; /* [files] */
-    char **file_path;
-    size_t files;
-    struct weight *list; /* sorted by name; names point into the files' */
+    struct tensor_files files;
+    struct pool pool;    /* names */
+    struct weight *list; /* sorted by name */
     size_t count;
+    struct unusable *unusable; /* sorted by name */
+    size_t unusable_count;
     void **copies; /* of tensors that were not contiguous or aligned */
-    size_t copies_count;
+    size_t copies_count, copied; /* copied: bytes */
 };
 
-/* ---- names ----------------------------------------------------------------------------------- */
+/* A tensor that no model computes with: of integers, of doubles, empty. Known so that a model that
+ * does want it can say why not. */
+struct unusable {
+    const char *name, *type;
+};
+
+/* ---- names and sets -------------------------------------------------------------------------- */
 
 /* Prefixes that wrappers leave in front of and inside of keys. */
 static void strip_prefixes(char *name)
@@ -45,86 +49,88 @@ static void strip_prefixes(char *name)
     }
 }
 
-static bool in_set(const struct file_tensor *t, const char *set)
+
+struct sets {
+    const char *name[SETS_MAX];
+    size_t count;
+    bool more;
+};
+
+/* The distinct sets of a file, whose list is sorted by them. */
+static struct sets find_sets(const struct tensor_file *file)
 {
-    return t->set > 0 && (size_t)t->set == strlen(set) && !strncmp(t->name, set, (size_t)t->set);
+    struct sets sets = {0};
+    for (size_t i = 0; i < file->count; i++) {
+        if (i && !strcmp(file->list[i].set, file->list[i - 1].set))
+            continue;
+        if (sets.count < SETS_MAX)
+            sets.name[sets.count++] = file->list[i].set;
+        else
+            sets.more = true;
+    }
+    return sets;
 }
 
-/* Appends the distinct sets of a file to `text`, which it returns. */
-static char *list_sets(const struct file_tensors *file, char *text, size_t size)
+static char *sets_text(const struct sets *sets, char *text, size_t size)
 {
     size_t length = 0;
     *text = 0;
-    for (size_t i = 0; i < file->count; i++) {
-        const struct file_tensor *t = &file->list[i];
-        bool known = false;
-        for (size_t j = 0; j < i && !known; j++)
-            known = file->list[j].set == t->set && !memcmp(file->list[j].name, t->name, (size_t)t->set);
-        if (known || length >= size)
-            continue;
-        int added = t->set ? snprintf(text + length, size - length, "%s%.*s", length ? ", " : "",
-                                      t->set, t->name)
-                           : 0;
-        length += added > 0 ? (size_t)added : 0;
-    }
+    for (size_t i = 0; i < sets->count && length < size; i++)
+        length += (size_t)snprintf(text + length, size - length, "%s%s", i ? ", " : "",
+                                   *sets->name[i] ? sets->name[i] : "(no name)");
+    if (length < size && sets->more)
+        snprintf(text + length, size - length, ", ...");
     return text;
 }
 
-/* Which set of a file to take: the asked one; a flat file has only itself, whatever was asked; a
- * nested one without a wish must have exactly one. *chosen NULL: the file is flat. */
-static int choose_set(const struct weights *w, const struct file_tensors *file, const char *set,
-                      char *chosen, size_t size)
+/* Whether "a.b.generator" is meant by "generator". */
+static bool is_called(const char *set, const char *wish)
 {
-    char sets[256];
-    bool nested = false, several = false;
-    *chosen = 0;
-    for (size_t i = 0; i < file->count; i++) {
-        const struct file_tensor *t = &file->list[i];
-        if (!t->set)
-            continue;
-        if (!nested)
-            snprintf(chosen, size, "%.*s", t->set, t->name);
-        nested = true;
-        several = several || !in_set(t, chosen);
-    }
-    if (!nested)
+    size_t length = strlen(set), wanted = strlen(wish);
+    return length >= wanted && !strcmp(set + length - wanted, wish) &&
+           (length == wanted || set[length - wanted - 1] == '.');
+}
+
+/* *chosen: the set to take of a file. See weights_open. */
+static int choose_set(const struct weights *w, const struct tensor_file *file, const char *wish,
+                      const char **chosen)
+{
+    const struct sets sets = find_sets(file);
+    char text[512];
+    size_t called = 0;
+    *chosen = sets.count ? sets.name[0] : "";
+    if (sets.count == 0 || (sets.count == 1 && !*sets.name[0]) || (!wish && !*sets.name[0]))
         return 0;
-    if (set) {
-        snprintf(chosen, size, "%s", set);
-        for (size_t i = 0; i < file->count; i++) {
-            if (in_set(&file->list[i], set))
-                return 0;
-        }
-        return log_error(w->log, UNREEL_EFORMAT, "%s: no %s in this checkpoint, it has: %s", w->path,
-                         set, list_sets(file, sets, sizeof sets));
+    for (size_t i = 0; wish && i < sets.count; i++) {
+        if (!is_called(sets.name[i], wish))
+            continue;
+        *chosen = sets.name[i];
+        if (!strcmp(sets.name[i], wish))
+            return 0;
+        called++;
     }
-    if (several)
+    if (wish && called != 1)
+        return log_error(w->log, UNREEL_EFORMAT, "%s: %s '%s' in this checkpoint, it has: %s",
+                         file->path, called ? "several sets" : "no set", wish,
+                         sets_text(&sets, text, sizeof text));
+    if (!wish && sets.count > 1)
         return log_error(w->log, UNREEL_EFORMAT, "%s: several sets of weights, choose one of: %s",
-                         w->path, list_sets(file, sets, sizeof sets));
+                         file->path, sets_text(&sets, text, sizeof text));
     return 0;
 }
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 
-static bool is_contiguous(const struct file_tensor *t)
-{
-    int64_t stride = 1;
-    for (int i = t->dims - 1; i >= 0; i--) {
-        if (t->shape[i] != 1 && t->stride[i] != stride)
-            return false;
-        stride *= t->shape[i];
-    }
-    return true;
-}
-
-/* Gathers elements in order of the shape. */
+/* Elements in order of the shape; the innermost dimension at once where it is dense. */
 static void gather(char *to, const char *from, const struct file_tensor *t)
 {
     size_t element = (size_t)t->type->size;
-    int64_t at[TENSOR_DIMS] = {0}, offset = 0, count = (int64_t)(t->bytes / element);
-    for (int64_t i = 0; i < count; i++, to += element) {
-        memcpy(to, from + (size_t)offset * element, element);
-        for (int d = t->dims - 1; d >= 0; d--) { /* the next index, like an odometer */
+    int last = t->dims - 1;
+    size_t run = t->stride[last] == 1 ? (size_t)t->shape[last] : 1;
+    int64_t at[TENSOR_DIMS] = {0}, offset = 0;
+    for (size_t done = 0; done < t->bytes; done += run * element) {
+        memcpy(to + done, from + (size_t)offset * element, run * element);
+        for (int d = run > 1 ? last - 1 : last; d >= 0; d--) { /* the next index, like an odometer */
             offset += t->stride[d];
             if (++at[d] < t->shape[d])
                 break;
@@ -134,48 +140,47 @@ static void gather(char *to, const char *from, const struct file_tensor *t)
     }
 }
 
-static int add_weight(struct weights *w, const struct file_tensors *file, struct file_tensor *t)
+/* An aligned copy. A file in which many tensors share a storage could ask for far more memory than it
+ * has bytes: twice its size is enough for all that is honest. */
+static int copy_tensor(struct weights *w, const struct tensor_file *file, const struct file_tensor *t,
+                       char **copy)
 {
-    struct weight *weight = &w->list[w->count];
-    char *data = (char *)(uintptr_t)file->file.data + t->offset;
-    if (!t->type->bindable || !t->bytes)
-        return 0; /* counters and the like: inspect shows them, no model asks for them */
-    weight->bytes = t->bytes;
-    weight->mapped = true;
-    if (!is_contiguous(t) || (uintptr_t)data % (size_t)t->type->size) {
-        char *copy = aligned_alloc(64, (t->bytes + 63) / 64 * 64);
-        if (!copy)
-            return log_error(w->log, UNREEL_ENOMEM, "%s: out of memory", w->path);
-        gather(copy, data, t);
-        w->copies[w->copies_count++] = data = copy;
-        weight->mapped = false;
-    }
-    weight->tensor = tensor_make(data, t->type->type, t->dims, t->shape);
-    strip_prefixes(t->name + (t->set ? t->set + 1 : 0));
-    weight->name = t->name + (t->set ? t->set + 1 : 0);
-    w->count++;
+    size_t room = (t->bytes + 63) / 64 * 64, limit = 2 * file->file.size;
+    if (t->bytes > limit || w->copied > limit - t->bytes)
+        return log_error(w->log, UNREEL_EFORMAT, "%s: tensors share storages beyond reason",
+                         file->path);
+    *copy = aligned_alloc(64, room);
+    if (!*copy)
+        return log_error(w->log, UNREEL_ENOMEM, "%s: out of memory", file->path);
+    gather(*copy, (const char *)file->file.data + t->offset, t);
+    w->copies[w->copies_count++] = *copy;
+    w->copied += t->bytes;
     return 0;
 }
 
-static int add_file(struct weights *w, struct file_tensors *file, const char *set)
+static int add_weight(struct weights *w, const struct tensor_file *file, const struct file_tensor *t)
 {
-    char chosen[WEIGHTS_NAME_MAX];
-    int code = choose_set(w, file, set, chosen, sizeof chosen);
+    char *name = pool_text(&w->pool, t->name, strlen(t->name));
+    if (!name)
+        return log_error(w->log, UNREEL_ENOMEM, "%s: out of memory", file->path);
+    strip_prefixes(name);
+    if (!t->type->bindable || !t->bytes) {
+        w->unusable[w->unusable_count++] =
+            (struct unusable){name, t->bytes ? t->type->name : "empty"};
+        return 0;
+    }
+    char *data = (char *)(uintptr_t)file->file.data + t->offset;
+    bool mapped = file_tensor_is_contiguous(t) && (uintptr_t)data % (size_t)t->type->size == 0;
+    int code = mapped ? 0 : copy_tensor(w, file, t, &data);
     if (code < 0)
         return code;
-    struct weight *list = realloc(w->list, (w->count + file->count + 1) * sizeof *list);
-    void **copies = realloc(w->copies, (w->copies_count + file->count + 1) * sizeof *copies);
-    if (list)
-        w->list = list;
-    if (copies)
-        w->copies = copies;
-    if (!list || !copies)
-        return log_error(w->log, UNREEL_ENOMEM, "%s: out of memory", w->path);
-    for (size_t i = 0; code == 0 && i < file->count; i++) {
-        if (!*chosen || in_set(&file->list[i], chosen))
-            code = add_weight(w, file, &file->list[i]);
-    }
-    return code;
+    w->list[w->count++] = (struct weight){
+        .name = name,
+        .tensor = tensor_make(data, t->type->type, t->dims, t->shape),
+        .bytes = t->bytes,
+        .mapped = mapped && !file->borrowed,
+    };
+    return 0;
 }
 
 static int compare_weights(const void *a, const void *b)
@@ -183,173 +188,85 @@ static int compare_weights(const void *a, const void *b)
     return strcmp(((const struct weight *)a)->name, ((const struct weight *)b)->name);
 }
 
+static int compare_unusable(const void *a, const void *b)
+{
+    return strcmp(((const struct unusable *)a)->name, ((const struct unusable *)b)->name);
+}
+
 static int sort_weights(struct weights *w)
 {
     if (w->count)
         qsort(w->list, w->count, sizeof *w->list, compare_weights);
+    if (w->unusable_count)
+        qsort(w->unusable, w->unusable_count, sizeof *w->unusable, compare_unusable);
     for (size_t i = 1; i < w->count; i++) {
         if (!compare_weights(&w->list[i - 1], &w->list[i]))
-            return log_error(w->log, UNREEL_EFORMAT, "%s: two tensors named %.200s", w->path,
+            return log_error(w->log, UNREEL_EFORMAT, "%s: two tensors named %s", w->path,
                              w->list[i].name);
     }
     return 0;
 }
 
-/* ---- files ----------------------------------------------------------------------------------- */
-
-/* Takes over path. */
-static int open_file(struct weights *w, char *path, const char *set)
+static int add_file(struct weights *w, const struct tensor_file *file, const char *wish)
 {
-    struct file_tensors *file = realloc(w->file, (w->files + 1) * sizeof *file);
-    char **paths = realloc(w->file_path, (w->files + 1) * sizeof *paths);
-    if (file)
-        w->file = file;
-    if (paths)
-        w->file_path = paths;
-    if (!file || !paths || !path) {
-        free(path);
-        return log_error(w->log, UNREEL_ENOMEM, "%s: out of memory", w->path);
-    }
-    int code = file_tensors_open(&w->file[w->files], path, w->log);
-    if (code < 0) {
-        free(path);
-        return code;
-    }
-    w->file_path[w->files] = path;
-    return add_file(w, &w->file[w->files++], set);
-}
-
-char *weights_shard_path(const char *beside, const char *name)
-{
-    const char *slash = strrchr(beside, '/');
-    int folder = slash ? (int)(slash - beside) + 1 : 0;
-    size_t size = (size_t)folder + strlen(name) + 1;
-    if (strchr(name, '/') || !*name || *name == '.')
-        return NULL;
-    char *path = malloc(size);
-    if (path)
-        snprintf(path, size, "%.*s%s", folder, beside, name);
-    return path;
-}
-
-static bool is_open(const struct weights *w, const char *path)
-{
-    for (size_t i = 0; i < w->files; i++) {
-        if (!strcmp(w->file_path[i], path))
-            return true;
-    }
-    return false;
-}
-
-/* {"weight_map": {tensor: shard, ...}}: opens every shard once. */
-static int open_shards(struct weights *w, const struct json *map, const char *set)
-{
-    int code = 0;
-    for (size_t i = 0; code == 0 && i < json_length(map); i++) {
-        const char *name = json_text(json_at(map, i));
-        char *path = name ? weights_shard_path(w->path, name) : NULL;
-        if (!path)
-            return log_error(w->log, UNREEL_EFORMAT, "%s: %.200s: not the name of a shard", w->path,
-                             json_key(map, i));
-        if (is_open(w, path)) {
-            free(path);
-            continue;
-        }
-        if (w->files == SHARDS_MAX) {
-            free(path);
-            return log_error(w->log, UNREEL_EFORMAT, "%s: more than %d shards", w->path, SHARDS_MAX);
-        }
-        code = open_file(w, path, set);
+    const char *chosen;
+    int code = choose_set(w, file, wish, &chosen);
+    for (size_t i = 0; code == 0 && i < file->count; i++) {
+        if (!strcmp(file->list[i].set, chosen))
+            code = add_weight(w, file, &file->list[i]);
     }
     return code;
 }
 
-/* Every name of the index must be in the shards. */
-static int check_index(struct weights *w, const struct json *map)
-{
-    for (size_t i = 0; i < json_length(map); i++) {
-        char name[WEIGHTS_NAME_MAX];
-        if (snprintf(name, sizeof name, "%s", json_key(map, i)) >= (int)sizeof name)
-            return log_error(w->log, UNREEL_EFORMAT, "%s: a name that is too long", w->path);
-        strip_prefixes(name);
-        if (!weights_find(w, name))
-            return log_error(w->log, UNREEL_EFORMAT, "%s: %.200s is in none of the shards", w->path,
-                             name);
-    }
-    return 0;
-}
+/* ---- open and close -------------------------------------------------------------------------- */
 
-static int open_index(struct weights *w, const char *set)
+/* Takes over files, also on failure. */
+static int make_weights(struct weights **weights, struct tensor_files *files, const char *set,
+                        const unreel_log *log)
 {
-    char *text;
-    size_t size;
-    struct json *root = NULL;
-    int code = file_read_text(&text, &size, w->path, INDEX_BYTES_MAX, w->log);
-    if (code < 0)
-        return code;
-    code = json_parse(&root, text, size, w->path, w->log);
-    free(text);
-    const struct json *map = json_get(root, "weight_map");
-    if (code == 0 && (!json_is_object(map) || !json_length(map)))
-        code = log_error(w->log, UNREEL_EFORMAT, "%s: no weight_map in this index", w->path);
-    if (code == 0)
-        code = open_shards(w, map, set);
+    size_t total = 1;
+    for (size_t i = 0; i < files->count; i++)
+        total += files->file[i].count;
+    struct weights *w = calloc(1, sizeof *w);
+    if (!w) {
+        tensor_files_close(files);
+        return log_error(log, UNREEL_ENOMEM, "out of memory");
+    }
+    *w = (struct weights){.log = log, .files = *files};
+    w->path = strdup(files->path);
+    w->list = calloc(total, sizeof *w->list);
+    w->unusable = calloc(total, sizeof *w->unusable);
+    w->copies = calloc(total, sizeof *w->copies);
+    int code = 0;
+    if (!w->path || !w->list || !w->unusable || !w->copies)
+        code = log_error(log, UNREEL_ENOMEM, "%s: out of memory", files->path);
+    for (size_t i = 0; code == 0 && i < files->count; i++)
+        code = add_file(w, &w->files.file[i], set);
     if (code == 0)
         code = sort_weights(w);
-    if (code == 0)
-        code = check_index(w, map);
-    json_free(root);
+    w->log = NULL;
+    if (code < 0)
+        weights_close(w);
+    else
+        *weights = w;
     return code;
-}
-
-/* A folder stands for the transformer file in it. */
-static char *resolve(const char *path, const unreel_log *log)
-{
-    static const char *const names[] = {"diffusion_pytorch_model.safetensors",
-                                        "diffusion_pytorch_model.safetensors.index.json"};
-    struct stat st;
-    if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
-        return strdup(path);
-    for (int i = 0; i < 2; i++) {
-        size_t size = strlen(path) + strlen(names[i]) + 2;
-        char *file = malloc(size);
-        if (!file)
-            return NULL;
-        snprintf(file, size, "%s/%s", path, names[i]);
-        if (stat(file, &st) == 0)
-            return file;
-        free(file);
-    }
-    log_error(log, UNREEL_EIO, "%s: a folder without diffusion_pytorch_model.safetensors", path);
-    return NULL;
-}
-
-static bool ends_with(const char *text, const char *suffix)
-{
-    size_t a = strlen(text), b = strlen(suffix);
-    return a >= b && !strcmp(text + a - b, suffix);
 }
 
 int weights_open(struct weights **weights, const char *path, const char *set, const unreel_log *log)
 {
+    struct tensor_files files;
     *weights = NULL;
-    struct weights *w = calloc(1, sizeof *w);
-    if (!w)
-        return log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
-    w->log = log;
-    w->path = resolve(path, log);
-    int code = w->path ? 0 : UNREEL_EIO;
-    if (code == 0)
-        code = ends_with(w->path, ".json") ? open_index(w, set) : open_file(w, strdup(w->path), set);
-    if (code == 0)
-        code = sort_weights(w);
-    if (code < 0) {
-        weights_close(w);
-        return code;
-    }
-    w->log = NULL;
-    *weights = w;
-    return 0;
+    int code = tensor_files_open(&files, path, log);
+    return code < 0 ? code : make_weights(weights, &files, set, log);
+}
+
+int weights_read(struct weights **weights, const char *name, const void *data, size_t size,
+                 const char *set, const unreel_log *log)
+{
+    struct tensor_files files;
+    *weights = NULL;
+    int code = tensor_files_from_memory(&files, name, data, size, log);
+    return code < 0 ? code : make_weights(weights, &files, set, log);
 }
 
 int weights_from_memory(struct weights **weights, const char *label, struct weight *list, size_t count,
@@ -383,19 +300,18 @@ void weights_close(struct weights *weights)
 {
     if (!weights)
         return;
-    for (size_t i = 0; i < weights->files; i++) {
-        file_tensors_free(&weights->file[i]);
-        free(weights->file_path[i]);
-    }
+    tensor_files_close(&weights->files);
     for (size_t i = 0; i < weights->copies_count; i++)
         free(weights->copies[i]);
     free(weights->copies);
-    free(weights->file);
-    free(weights->file_path);
+    free(weights->unusable);
     free(weights->list);
     free(weights->path);
+    pool_free(&weights->pool);
     free(weights);
 }
+
+/* ---- access ---------------------------------------------------------------------------------- */
 
 const char *weights_path(const struct weights *weights)
 {
@@ -420,10 +336,20 @@ const struct weight *weights_find(const struct weights *weights, const char *nam
     return bsearch(&key, weights->list, weights->count, sizeof key, compare_weights);
 }
 
+const char *weights_unusable(const struct weights *weights, const char *name)
+{
+    const struct unusable key = {.name = name};
+    const struct unusable *found =
+        weights->unusable_count ? bsearch(&key, weights->unusable, weights->unusable_count,
+                                          sizeof key, compare_unusable)
+                                : NULL;
+    return found ? found->type : NULL;
+}
+
 const char *weights_metadata(const struct weights *weights, const char *key)
 {
-    for (size_t i = 0; i < weights->files; i++) {
-        char **entry = weights->file[i].metadata;
+    for (size_t i = 0; i < weights->files.count; i++) {
+        const char **entry = weights->files.file[i].metadata;
         for (; entry && *entry; entry += 2) {
             if (!strcmp(*entry, key))
                 return entry[1];

@@ -15,10 +15,15 @@ struct weight {
     bool mapped; /* pages of the file */
 };
 
-/* Opens PATH by its content: safetensors, an index JSON ("weight_map"), a PyTorch zip.
- * `set` chooses one dictionary of a nested checkpoint ("generator_ema"); NULL: the file itself must
- * be flat, or hold only one. A set that is absent is an error that names those there. Key prefixes
- * `model.`, `_fsdp_wrapped_module.` and `module.` are stripped. */
+/* Opens PATH by its content: safetensors, an index JSON ("weight_map") beside its shards, a PyTorch
+ * zip; a folder that holds exactly one of diffusion_pytorch_model.safetensors and its index.
+ *
+ * Dictionaries of a nested checkpoint are sets, named by their keys joined with '.'. `set` chooses one
+ * by its name or the end of it ("generator_ema"); absent, the error names those there. NULL: the
+ * outermost one if it has tensors itself, else the only one. A flat file has one set, whatever is asked.
+ *
+ * `_fsdp_wrapped_module.` inside keys and the prefixes `model.` and `module.` are stripped. Tensors of
+ * other types than F32, F16, BF16 and I32 (counters) are left out. */
 int weights_open(struct weights **weights, const char *path, const char *set,
                  const unreel_log *log);
 void weights_close(struct weights *weights); /* NULL is fine */

@@ -31,40 +31,66 @@ static uint64_t little(const uint8_t *at, int bytes)
     return value;
 }
 
-/* Whether [offset, offset + size) lies in the file. */
-static bool inside(const struct reader *r, uint64_t offset, uint64_t size)
-{
-    return offset <= r->file->size && size <= r->file->size - offset;
-}
-
 struct directory {
     uint64_t offset, size, count;
 };
 
+/* The end record: the last whose comment fills the file exactly. */
+static int find_end(const struct reader *r, size_t *end)
+{
+    const uint8_t *data = r->file->data;
+    size_t size = r->file->size;
+    for (size_t comment = 0; size >= END_SIZE && comment <= size - END_SIZE; comment++) {
+        size_t at = size - END_SIZE - comment;
+        if (comment > COMMENT_MAX)
+            break;
+        if (!memcmp(data + at, "PK\5\6", 4) && little(data + at + 20, 2) == comment) {
+            *end = at;
+            return 0;
+        }
+    }
+    return refuse(r, "no directory, the file may be cut short");
+}
+
+/* The ZIP64 end record in front of the end record at *end, which then stands for it. */
+static int read_end64(const struct reader *r, struct directory *directory, size_t *end)
+{
+    const uint8_t *data = r->file->data;
+    if (*end < LOCATOR64_SIZE || memcmp(data + *end - LOCATOR64_SIZE, "PK\6\7", 4))
+        return refuse(r, "no ZIP64 directory");
+    uint64_t end64 = little(data + *end - LOCATOR64_SIZE + 8, 8);
+    size_t room = *end - LOCATOR64_SIZE;
+    if (end64 > room || room - end64 < END64_SIZE || memcmp(data + end64, "PK\6\6", 4))
+        return refuse(r, "no ZIP64 directory");
+    if (little(data + end64 + 16, 4) || little(data + end64 + 20, 4) ||
+        little(data + end64 + 24, 8) != little(data + end64 + 32, 8))
+        return refuse(r, "one of several disks");
+    directory->count = little(data + end64 + 32, 8);
+    directory->size = little(data + end64 + 40, 8);
+    directory->offset = little(data + end64 + 48, 8);
+    *end = (size_t)end64;
+    return 0;
+}
+
 static int find_directory(const struct reader *r, struct directory *directory)
 {
     const uint8_t *data = r->file->data;
-    size_t size = r->file->size, at = size >= END_SIZE ? size - END_SIZE : 0;
-    size_t last = at > COMMENT_MAX ? at - COMMENT_MAX : 0;
-    while (size >= END_SIZE && at > last && memcmp(data + at, "PK\5\6", 4))
-        at--;
-    if (size < END_SIZE || memcmp(data + at, "PK\5\6", 4))
-        return refuse(r, "no directory, the file may be cut short");
-    *directory = (struct directory){.count = little(data + at + 10, 2),
-                                    .size = little(data + at + 12, 4),
-                                    .offset = little(data + at + 16, 4)};
+    size_t end = 0;
+    int code = find_end(r, &end);
+    if (code < 0)
+        return code;
+    if (little(data + end + 4, 2) != little(data + end + 6, 2) ||
+        little(data + end + 8, 2) != little(data + end + 10, 2))
+        return refuse(r, "one of several disks");
+    *directory = (struct directory){.count = little(data + end + 10, 2),
+                                    .size = little(data + end + 12, 4),
+                                    .offset = little(data + end + 16, 4)};
     if (directory->count == 0xffff || directory->size == 0xffffffff ||
-        directory->offset == 0xffffffff) {
-        if (at < LOCATOR64_SIZE || memcmp(data + at - LOCATOR64_SIZE, "PK\6\7", 4))
-            return refuse(r, "no ZIP64 directory");
-        uint64_t end64 = little(data + at - LOCATOR64_SIZE + 8, 8);
-        if (!inside(r, end64, END64_SIZE) || memcmp(data + end64, "PK\6\6", 4))
-            return refuse(r, "no ZIP64 directory");
-        directory->count = little(data + end64 + 32, 8);
-        directory->size = little(data + end64 + 40, 8);
-        directory->offset = little(data + end64 + 48, 8);
-    }
-    if (!inside(r, directory->offset, directory->size))
+        directory->offset == 0xffffffff)
+        code = read_end64(r, directory, &end);
+    if (code < 0)
+        return code;
+    if (directory->offset > end || directory->size > end - directory->offset)
         return refuse(r, "its directory lies outside the file");
     if (directory->count > ENTRIES_MAX || directory->count > directory->size / CENTRAL_SIZE)
         return refuse(r, "impossible number of entries");
@@ -101,33 +127,61 @@ static bool read_extra(const uint8_t *extra, size_t length, uint64_t *size, uint
     return false;
 }
 
+static int refuse_entry(const struct reader *r, const struct zip_entry *entry, const char *why)
+{
+    int length = entry->name_length < 200 ? (int)entry->name_length : 200;
+    return log_error(r->log, UNREEL_EFORMAT, "%s: broken zip file: %.*s %s", r->path, length,
+                     entry->name, why);
+}
+
+/* Finds the content behind the local header, which must not contradict the directory. `end` is where
+ * the directory begins. */
+static int read_local(const struct reader *r, struct zip_entry *entry, uint64_t offset, uint64_t size,
+                      uint64_t end)
+{
+    if (offset > end || end - offset < LOCAL_SIZE || memcmp(r->file->data + offset, "PK\3\4", 4))
+        return refuse_entry(r, entry, "has no header where the directory says");
+    const uint8_t *local = r->file->data + offset;
+    uint64_t name = little(local + 26, 2), extra = little(local + 28, 2);
+    uint64_t room = end - offset - LOCAL_SIZE;
+    if (room < name + extra || room - name - extra < size)
+        return refuse_entry(r, entry, "reaches past the end of the file");
+    if (name != entry->name_length || memcmp(local + LOCAL_SIZE, entry->name, name))
+        return refuse_entry(r, entry, "has another name in its header");
+    if (little(local + 8, 2) || little(local + 6, 2) & 1)
+        return refuse_entry(r, entry, "is compressed or encrypted");
+    entry->header = (size_t)offset;
+    entry->offset = (size_t)(offset + LOCAL_SIZE + name + extra);
+    entry->size = (size_t)size;
+    return 0;
+}
+
 /* One entry of the directory at *at, which moves on. */
-static int read_entry(const struct reader *r, struct zip_entry *entry, uint64_t *at, uint64_t end)
+static int read_entry(const struct reader *r, struct zip_entry *entry, uint64_t *at,
+                      const struct directory *directory)
 {
     const uint8_t *c = r->file->data + *at;
-    if (end - *at < CENTRAL_SIZE || memcmp(c, "PK\1\2", 4))
+    uint64_t left = directory->offset + directory->size - *at;
+    if (left < CENTRAL_SIZE || memcmp(c, "PK\1\2", 4))
         return refuse(r, "a directory entry is cut short");
     uint64_t packed = little(c + 20, 4), size = little(c + 24, 4), offset = little(c + 42, 4);
     size_t name = (size_t)little(c + 28, 2), extra = (size_t)little(c + 30, 2);
     size_t comment = (size_t)little(c + 32, 2);
-    if (end - *at - CENTRAL_SIZE < name + extra + comment)
+    if (left - CENTRAL_SIZE < name + extra + comment)
         return refuse(r, "a directory entry is cut short");
+    *entry = (struct zip_entry){.name = (const char *)c + CENTRAL_SIZE, .name_length = name};
     if (little(c + 10, 2) || little(c + 8, 2) & 1)
-        return refuse(r, "compressed or encrypted entries, which PyTorch never writes");
+        return refuse_entry(r, entry, "is compressed or encrypted, which PyTorch never does");
     if (!read_extra(c + CENTRAL_SIZE + name, extra, &size, &packed, &offset) || size != packed)
-        return refuse(r, "an entry without sizes");
-    if (!inside(r, offset, LOCAL_SIZE) || memcmp(r->file->data + offset, "PK\3\4", 4))
-        return refuse(r, "an entry lies outside the file");
-    const uint8_t *local = r->file->data + offset;
-    uint64_t content = offset + LOCAL_SIZE + little(local + 26, 2) + little(local + 28, 2);
-    if (!inside(r, content, size))
-        return refuse(r, "an entry reaches past the end of the file");
-    *entry = (struct zip_entry){.name = (const char *)c + CENTRAL_SIZE,
-                                .name_length = name,
-                                .offset = (size_t)content,
-                                .size = (size_t)size};
+        return refuse_entry(r, entry, "has no sizes");
     *at += CENTRAL_SIZE + name + extra + comment;
-    return 0;
+    return read_local(r, entry, offset, size, directory->offset);
+}
+
+static int compare_offsets(const void *a, const void *b)
+{
+    const struct zip_entry *x = a, *y = b;
+    return (x->header > y->header) - (x->header < y->header);
 }
 
 static int compare_names(const char *a, size_t a_length, const char *b, size_t b_length)
@@ -153,14 +207,20 @@ int zip_read(struct zip *zip, const struct file *file, const char *path, const u
     zip->entry = calloc((size_t)directory.count + 1, sizeof *zip->entry);
     if (!zip->entry)
         return log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
-    uint64_t at = directory.offset, end = at + directory.size;
+    uint64_t at = directory.offset;
     while (code == 0 && zip->count < directory.count)
-        code = read_entry(&r, &zip->entry[zip->count++], &at, end);
+        code = read_entry(&r, &zip->entry[zip->count++], &at, &directory);
+    if (code == 0)
+        qsort(zip->entry, zip->count, sizeof *zip->entry, compare_offsets);
+    for (size_t i = 1; code == 0 && i < zip->count; i++) {
+        if (zip->entry[i].header < zip->entry[i - 1].offset + zip->entry[i - 1].size)
+            code = refuse_entry(&r, &zip->entry[i], "overlaps another entry");
+    }
     if (code == 0)
         qsort(zip->entry, zip->count, sizeof *zip->entry, compare_entries);
     for (size_t i = 1; code == 0 && i < zip->count; i++) {
         if (!compare_entries(&zip->entry[i - 1], &zip->entry[i]))
-            code = refuse(&r, "two entries of one name");
+            code = refuse_entry(&r, &zip->entry[i], "is there twice");
     }
     if (code < 0)
         zip_finish(zip);

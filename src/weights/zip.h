@@ -6,6 +6,7 @@
 struct zip_entry {
     const char *name; /* in the mapping, not terminated */
     size_t name_length;
+    size_t header;       /* of its local header in the file */
     size_t offset, size; /* of the content in the file */
 };
 
@@ -14,8 +15,9 @@ struct zip {
     size_t count;
 };
 
-/* Lists a mapped file. Compressed or encrypted entries, offsets and sizes outside the file, several
- * entries of one name are refused. `path` names the file in messages. */
+/* Lists a mapped file. Compressed or encrypted entries, entries that overlap, lie outside of the file
+ * or contradict their local headers, several of one name, several disks are refused. Checksums are not
+ * looked at: the content is never touched. `path` names the file in messages. */
 int zip_read(struct zip *zip, const struct file *file, const char *path, const unreel_log *log);
 void zip_finish(struct zip *zip);
 

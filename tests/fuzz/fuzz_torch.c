@@ -11,6 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             pickle_finish(&pickle);
         return 0;
     }
-    fuzz_weights(data, size, torch_read);
+    fuzz_weights(data, size, NULL);
+    fuzz_weights(data, size, "generator_ema");
     return 0;
 }

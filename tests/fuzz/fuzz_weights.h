@@ -1,28 +1,24 @@
-/* Shared by the targets that read weights: every tensor that is accepted lies inside the file. */
+/* Shared by the targets that read weights: every tensor that is accepted can be read to its last byte. */
 #pragma once
 
 #include <stdlib.h>
 #include "fuzz.h"
 #include "weights/reader.h"
 
-static inline void fuzz_weights(const uint8_t *data, size_t size,
-                                int (*read)(struct file_tensors *tensors))
+static inline void fuzz_weights(const uint8_t *data, size_t size, const char *set)
 {
-    struct file_tensors t = {.path = "fuzz", .file = {.data = data, .size = size}};
+    struct weights *weights;
     volatile unsigned sum = 0;
-    if (read(&t) == 0) {
-        for (size_t i = 0; i < t.count; i++) {
-            const struct file_tensor *tensor = &t.list[i];
-            int64_t last = 0;
-            if (!tensor->bytes)
-                continue;
-            for (int d = 0; d < tensor->dims; d++)
-                last += (tensor->shape[d] - 1) * tensor->stride[d];
-            sum += data[tensor->offset];
-            sum += data[tensor->offset + (size_t)last * (size_t)tensor->type->size +
-                        (size_t)tensor->type->size - 1];
-        }
+    if (weights_read(&weights, "fuzz", data, size, set, NULL) < 0)
+        return;
+    for (size_t i = 0; i < weights_count(weights); i++) {
+        const struct weight *w = weights_at(weights, i);
+        const uint8_t *bytes = w->tensor.data;
+        if (!w->bytes || w->bytes != tensor_bytes(&w->tensor) || weights_find(weights, w->name) != w)
+            abort();
+        for (size_t k = 0; k < w->bytes; k += 1 + w->bytes / 64)
+            sum += bytes[k];
+        sum += bytes[w->bytes - 1];
     }
-    t.file = (struct file){0}; /* the fuzzer's memory is no mapping */
-    file_tensors_free(&t);
+    weights_close(weights);
 }
