@@ -13,27 +13,29 @@ static const char *const make_options[] = {"seed", NULL};
 
 const struct command commands[] = {
     {"generate", "[OPTIONS]", "make videos from prompts and pictures",
-     "Makes one video (--prompt), or one for every line of a file (--data-path FILE) or every picture "
-     "of a folder (--i2v --data-path FOLDER). A video is written as NAME.part while it is being made "
-     "and renamed when it is complete; what an interrupted run leaves can be played. Videos that are "
-     "there already are skipped, so a batch that was stopped goes on when it is started again. Under "
-     "torchrun, mpirun or srun the prompts are dealt out among the processes.",
+     "Makes one video (--prompt), or one for every line of a file (--data-path FILE) or every "
+     "picture of a folder (--i2v --data-path FOLDER). A video is written as NAME.part while it "
+     "is being made and renamed when it is complete; what an interrupted run leaves can be "
+     "played. Videos that are there already are skipped, so a batch that was stopped goes on "
+     "when it is started again. Under torchrun, mpirun or srun the prompts are dealt out among "
+     "the processes.",
      NULL, run_generate},
     {"inspect", "FILE...", "list the tensors of a weights file",
-     "Lists name, type, shape and bytes of every tensor of safetensors files (also sharded ones, by "
-     "their index) and PyTorch files, and totals.",
+     "Lists name, type, shape and bytes of every tensor of safetensors files (also sharded "
+     "ones, by their index) and PyTorch files, and totals.",
      no_options, run_inspect},
     {"check", "[OPTIONS] FOLDER...", "compare the engine with recorded results",
-     "Computes everything a folder of recorded results holds, compares, and prints one line a tensor "
-     "and a total. Fails if anything differs by more than its limit, or nothing was compared.",
+     "Computes everything a folder of recorded results holds, compares, and prints one line a "
+     "tensor and a total. Fails if anything differs by more than its limit, or nothing was "
+     "compared.",
      check_options, run_check},
     {"bench", "[OPTIONS]", "measure the stages on this machine",
-     "Times the stages of the engine with made-up weights and prints time, arithmetic and share of "
-     "the machine's measured peak.",
+     "Times the stages of the engine with made-up weights and prints time, arithmetic and "
+     "share of the machine's measured peak.",
      bench_options, run_bench},
     {"make-model", "[OPTIONS] SHAPE FOLDER", "write a model folder with made-up weights",
-     "Writes a model folder of a known shape (wan2.1-1.3b, ...) with made-up weights, to try loading "
-     "and memory at full size without the real files.",
+     "Writes a model folder of a known shape (wan2.1-1.3b, ...) with made-up weights, to try "
+     "loading and memory at full size without the real files.",
      make_options, run_make_model},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };

@@ -55,7 +55,8 @@ static int load_config(struct batch *b)
 static int check_targets(struct batch *b)
 {
     struct stat st;
-    size_t videos = unreel_prompts_count(b->prompts) * (size_t)arguments_int(b->arguments, "num_samples");
+    size_t videos =
+        unreel_prompts_count(b->prompts) * (size_t)arguments_int(b->arguments, "num_samples");
     const char *file = option(b, "output"), *folder = option(b, "output_folder");
     if (!file && !folder)
         console_error(b->console, "where should the video go? --output FILE or --output-folder "
@@ -63,14 +64,18 @@ static int check_targets(struct batch *b)
     else if (file && folder)
         console_error(b->console, "--output and --output-folder: only one of them");
     else if (file && videos > 1)
-        console_error(b->console, "--output names one file, but there are %zu videos: use "
-                                  "--output-folder", videos);
+        console_error(b->console,
+                      "--output names one file, but there are %zu videos: use "
+                      "--output-folder",
+                      videos);
     else if (file && stat(file, &st) == 0 && S_ISDIR(st.st_mode))
         console_error(b->console, "%s: is a folder: give it as --output-folder", file);
     else if (option(b, "save_latents") && videos > 1)
-        console_error(b->console, "--save-latents names one file, but there are %zu videos", videos);
+        console_error(b->console, "--save-latents names one file, but there are %zu videos",
+                      videos);
     else if (file && output_kind_of(file) == OUTPUT_UNKNOWN)
-        console_error(b->console, "%s: unknown kind of video: .mp4, .y4m or - (Y4M to stdout)", file);
+        console_error(b->console, "%s: unknown kind of video: .mp4, .y4m or - (Y4M to stdout)",
+                      file);
     else
         return 0;
     return EXIT_USAGE;
@@ -114,8 +119,8 @@ static char *job_path(struct batch *b, size_t index, int sample)
 static bool is_done(const struct batch *b, const char *path)
 {
     struct stat st;
-    return !arguments_flag(b->arguments, "overwrite") && strcmp(path, "-") && stat(path, &st) == 0 &&
-           S_ISREG(st.st_mode);
+    return !arguments_flag(b->arguments, "overwrite") && strcmp(path, "-") &&
+           stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 static int add_job(struct batch *b, size_t index, int sample)
@@ -138,7 +143,8 @@ static int list_jobs(struct batch *b)
     size_t count = unreel_prompts_count(b->prompts);
     int samples = (int)arguments_int(b->arguments, "num_samples"), code = 0;
     size_t mine = unreel_ranks_share(&b->ranks, count) * (size_t)samples;
-    if (option(b, "output_folder") && output_make_folder(b->console, option(b, "output_folder")) < 0)
+    if (option(b, "output_folder") &&
+        output_make_folder(b->console, option(b, "output_folder")) < 0)
         return EXIT_ERROR;
     b->jobs = calloc(mine ? mine : 1, sizeof *b->jobs);
     if (!b->jobs) {

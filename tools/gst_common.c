@@ -7,7 +7,8 @@ int gst_start(struct console *console)
     GError *error = NULL;
     if (gst_init_check(NULL, NULL, &error))
         return 0;
-    console_error(console, "GStreamer does not start: %s", error ? error->message : "no reason given");
+    console_error(console, "GStreamer does not start: %s",
+                  error ? error->message : "no reason given");
     g_clear_error(&error);
     return -1;
 }

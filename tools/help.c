@@ -16,7 +16,8 @@ static int width(void)
     return columns > WIDTH_MAX ? WIDTH_MAX : columns;
 }
 
-/* Prints words from column `indent` on, where the cursor is; further lines are indented likewise. */
+/* Prints words from column `indent` on, where the cursor is; further lines are indented likewise.
+ */
 static void print_wrapped(const char *text, int indent)
 {
     int limit = width() - 1, at = indent;

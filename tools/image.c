@@ -4,6 +4,7 @@
 
 #ifdef HAVE_GSTREAMER
 #include <errno.h>
+#include <fcntl.h>
 #include <gst/app/gstappsink.h>
 #include <gst/gst.h>
 #include <gst/video/video.h>
@@ -16,18 +17,36 @@
 #define TIMEOUT_SECONDS 60
 #define SIDE_MAX 32768 /* px */
 
-static int check_file(struct console *console, const char *path)
+enum file_kind {
+    KIND_OTHER,
+    KIND_JPEG,
+    KIND_DEEP_PNG, /* 16 bits a colour */
+};
+
+/* By the first bytes; negative with the error printed if there are none to read. */
+static int look_at_file(struct console *console, const char *path)
 {
+    uint8_t b[26] = {0};
     struct stat st;
-    if (stat(path, &st) < 0 || access(path, R_OK) < 0)
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 || fstat(fd, &st) < 0 ? -1 : 0;
+    bool regular = size == 0 && S_ISREG(st.st_mode);
+    if (regular)
+        size = read(fd, b, sizeof b);
+    if (size < 0)
         console_error(console, "%s: %s", path, strerror(errno));
-    else if (!S_ISREG(st.st_mode))
+    else if (!regular)
         console_error(console, "%s: not a regular file", path);
-    else if (st.st_size == 0)
+    else if (size == 0)
         console_error(console, "%s: the file is empty", path);
-    else
-        return 0;
-    return -1;
+    if (fd >= 0)
+        close(fd);
+    if (size <= 0)
+        return -1;
+    if (b[0] == 0xff && b[1] == 0xd8)
+        return KIND_JPEG;
+    /* IHDR: depth at 24, colour type at 25, of which bit 1 means colour. */
+    return !memcmp(b, "\x89PNG", 4) && b[24] == 16 && b[25] & 2 ? KIND_DEEP_PNG : KIND_OTHER;
 }
 
 static int copy_picture(unreel_clip *clip, struct console *console, const char *path,
@@ -74,9 +93,10 @@ static GstSample *pull_first(struct console *console, const char *path, GstEleme
     const char *reason = "takes too long to decode";
     while (!sample && g_get_monotonic_time() < end) {
         sample = gst_app_sink_try_pull_sample(sink, 50 * GST_MSECOND);
-        GstMessage *message = sample ? NULL : gst_bus_pop_filtered(bus, GST_MESSAGE_ERROR |
-                                                                            GST_MESSAGE_WARNING |
-                                                                            GST_MESSAGE_EOS);
+        GstMessage *message =
+            sample ? NULL
+                   : gst_bus_pop_filtered(bus, GST_MESSAGE_ERROR | GST_MESSAGE_WARNING |
+                                                   GST_MESSAGE_EOS);
         if (!message)
             continue;
         GstMessageType type = GST_MESSAGE_TYPE(message);
@@ -99,33 +119,51 @@ static GstSample *pull_first(struct console *console, const char *path, GstEleme
     return sample;
 }
 
-int image_load(unreel_clip *clip, struct console *console, const char *path)
+/* Only jpegparse tells how a telephone was held, and decodebin does not use it. */
+static GstElement *make_pipeline(struct console *console, const char *path, int kind)
 {
-    *clip = (unreel_clip){0};
-    if (check_file(console, path) < 0 || gst_start(console) < 0)
-        return -1;
     GError *error = NULL;
-    GstElement *pipeline = gst_parse_launch(
-        "filesrc name=file ! decodebin ! videoconvert ! videoflip method=automatic ! "
-        "videoconvert ! video/x-raw,format=RGB ! appsink name=sink sync=false max-buffers=1",
-        &error);
+    GstElementFactory *parser = gst_element_factory_find("jpegparse");
+    bool jpeg = kind == KIND_JPEG && parser;
+    char *launch = g_strdup_printf("filesrc name=file ! %s ! videoconvert ! "
+                                   "videoflip video-direction=auto ! videoconvert ! "
+                                   "video/x-raw,format=RGB ! appsink name=sink sync=false "
+                                   "max-buffers=1",
+                                   jpeg ? "jpegparse ! jpegdec" : "decodebin");
+    GstElement *pipeline = gst_parse_launch(launch, &error);
+    g_free(launch);
+    if (parser)
+        gst_object_unref(parser);
     if (error) {
         console_error(console, "%s: GStreamer cannot load pictures here: %s", path, error->message);
         g_error_free(error);
-        if (pipeline)
-            gst_object_unref(pipeline);
-        return -1;
+        g_clear_object(&pipeline);
+        return NULL;
     }
     GstElement *file = gst_bin_get_by_name(GST_BIN(pipeline), "file");
-    GstElement *sink = gst_bin_get_by_name(GST_BIN(pipeline), "sink");
     g_object_set(file, "location", path, NULL);
+    gst_object_unref(file);
+    return pipeline;
+}
+
+int image_load(unreel_clip *clip, struct console *console, const char *path)
+{
+    *clip = (unreel_clip){0};
+    int kind = look_at_file(console, path);
+    if (kind == KIND_DEEP_PNG) /* pngdec 1.22 mixes up bytes and channels */
+        console_error(console, "%s: colour PNG with 16 bits cannot be read: convert it to 8", path);
+    if (kind < 0 || kind == KIND_DEEP_PNG || gst_start(console) < 0)
+        return -1;
+    GstElement *pipeline = make_pipeline(console, path, kind);
+    if (!pipeline)
+        return -1;
+    GstElement *sink = gst_bin_get_by_name(GST_BIN(pipeline), "sink");
     gst_element_set_state(pipeline, GST_STATE_PLAYING);
     GstSample *sample = pull_first(console, path, pipeline, GST_APP_SINK(sink));
     int code = sample ? copy_picture(clip, console, path, sample) : -1;
     gst_element_set_state(pipeline, GST_STATE_NULL);
     if (sample)
         gst_sample_unref(sample);
-    gst_object_unref(file);
     gst_object_unref(sink);
     gst_object_unref(pipeline);
     return code;

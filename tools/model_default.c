@@ -49,8 +49,9 @@ int model_default_apply(unreel_options *options, struct console *console)
     if (code)
         return code;
     if (!unreel_options_is_set(options, "model")) {
-        console_error(console, "no model is bundled: give --model FOLDER (the README says how to get "
-                               "one)");
+        console_error(console,
+                      "no model is bundled: give --model FOLDER (the README says how to get "
+                      "one)");
         return EXIT_USAGE;
     }
     console_warning(console, "no model given: these are the random weights of the tests, not a "

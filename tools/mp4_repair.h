@@ -3,8 +3,8 @@
  * The muxer writes "ftyp", "free", then "mdat" boxes with pictures, each followed by the "moov" or
  * "moof" that tells what is in it. At the end it makes one big "mdat" of it all, by changing the
  * first one's size, and appends a "moov" for the whole. Two things can go wrong: a torn box at the
- * file's end makes some players refuse the file, and without room for the last "moov" nothing at all
- * can be played, unless the first size is put back. */
+ * file's end makes some players refuse the file, and without room for the last "moov" nothing at
+ * all can be played, unless the first size is put back. */
 #pragma once
 
 #include <stdbool.h>

@@ -48,6 +48,6 @@ const char *output_format(const struct output *output);
 /* Completes the file, renames it, frees the output. */
 int output_finish(struct output *output);
 
-/* Ends the file as it is, leaves it as PATH.part (removed if it holds no picture), frees the output.
- * NULL is fine. */
+/* Ends the file as it is, leaves it as PATH.part (removed if it holds no picture), frees the
+ * output. NULL is fine. */
 void output_abort(struct output *output);

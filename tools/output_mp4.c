@@ -21,9 +21,9 @@
 #include "gst_common.h"
 #include "mp4_repair.h"
 
-#define QUEUE_MAX 24     /* raw pictures that wait for the encoder */
-#define FRAGMENT_MS 250  /* of video */
-#define KEY_SECONDS 2    /* longest way between key pictures: seeking */
+#define QUEUE_MAX 24    /* raw pictures that wait for the encoder */
+#define FRAGMENT_MS 250 /* of video */
+#define KEY_SECONDS 2   /* longest way between key pictures: seeking */
 
 struct output_sink {
     struct console *console;
@@ -74,9 +74,17 @@ static const struct encoder *find_encoder(struct console *console)
         g_strlcat(names, i ? ", " : "", sizeof names);
         g_strlcat(names, encoders[i].name, sizeof names);
     }
-    console_error(console, "no H.264 encoder in GStreamer here (%s): install "
-                           "gstreamer1.0-plugins-ugly or write .y4m", names);
+    console_error(console,
+                  "no H.264 encoder in GStreamer here (%s): install "
+                  "gstreamer1.0-plugins-ugly or write .y4m",
+                  names);
     return NULL;
+}
+
+static void set_tag(GstTagSetter *setter, const char *tag, const char *text)
+{
+    if (text && *text && g_utf8_validate(text, -1, NULL))
+        gst_tag_setter_add_tags(setter, GST_TAG_MERGE_REPLACE, tag, text, NULL);
 }
 
 static void set_tags(GstElement *muxer, const struct encoder *encoder,
@@ -85,15 +93,10 @@ static void set_tags(GstElement *muxer, const struct encoder *encoder,
     GstTagSetter *setter = GST_TAG_SETTER(muxer);
     char made_by[64];
     snprintf(made_by, sizeof made_by, "unreel %s (%s)", unreel_version(), encoder->name);
-    gst_tag_setter_add_tags(setter, GST_TAG_MERGE_REPLACE, GST_TAG_ENCODER, made_by, NULL);
-    if (settings->title)
-        gst_tag_setter_add_tags(setter, GST_TAG_MERGE_REPLACE, GST_TAG_TITLE, settings->title, NULL);
-    if (settings->prompt)
-        gst_tag_setter_add_tags(setter, GST_TAG_MERGE_REPLACE, GST_TAG_DESCRIPTION,
-                                settings->prompt, NULL);
-    if (settings->comment)
-        gst_tag_setter_add_tags(setter, GST_TAG_MERGE_REPLACE, GST_TAG_COMMENT, settings->comment,
-                                NULL);
+    set_tag(setter, GST_TAG_ENCODER, made_by);
+    set_tag(setter, GST_TAG_TITLE, settings->title);
+    set_tag(setter, GST_TAG_DESCRIPTION, settings->prompt);
+    set_tag(setter, GST_TAG_COMMENT, settings->comment);
 }
 
 static void set_caps(struct output_sink *s, const struct output_settings *settings)
@@ -244,7 +247,8 @@ static int mp4_write(struct output_sink *s, const unreel_frame *frame)
             return -1;
         wait = 5 * GST_MSECOND;
     } while (gst_app_src_get_current_level_buffers(s->src) >= QUEUE_MAX);
-    guint64 n = (guint64)GST_VIDEO_INFO_FPS_N(&s->info), d = (guint64)GST_VIDEO_INFO_FPS_D(&s->info);
+    guint64 n = (guint64)GST_VIDEO_INFO_FPS_N(&s->info),
+            d = (guint64)GST_VIDEO_INFO_FPS_D(&s->info);
     guint64 index = (guint64)s->pictures;
     GstBuffer *buffer = wrap_picture(&s->info, frame);
     GST_BUFFER_PTS(buffer) = gst_util_uint64_scale(index, GST_SECOND * d, n);

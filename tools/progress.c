@@ -158,7 +158,8 @@ void progress_video_end(struct progress *p, bool complete)
     p->seconds_made += seconds;
     if (p->shown)
         console_info(p->console, "%s: %lld pictures in %.1f s (%.2f/s)", p->name,
-                     (long long)p->pictures, seconds, seconds > 0 ? (double)p->pictures / seconds : 0);
+                     (long long)p->pictures, seconds,
+                     seconds > 0 ? (double)p->pictures / seconds : 0);
 }
 
 void progress_end(struct progress *p)

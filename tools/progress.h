@@ -13,7 +13,7 @@ struct progress {
     int videos, done; /* of this process: to make, made */
     double started;   /* first picture asked for, clock of progress_now() */
 
-    char name[64]; /* of the video being made */
+    char name[64];           /* of the video being made */
     int64_t pictures, total; /* total 0: a video without end */
     double video_started;
     double seconds_made; /* by videos that are done */

@@ -8,7 +8,8 @@
 #include "interrupt.h"
 #include "output.h"
 
-#define PULL_MS 200 /* how often signals are looked for while no picture comes */
+#define TITLE_MAX 400 /* bytes */
+#define PULL_MS 200   /* how often signals are looked for while no picture comes */
 
 static int set_number(unreel_options *options, const char *name, long long number)
 {
@@ -17,8 +18,8 @@ static int set_number(unreel_options *options, const char *name, long long numbe
     return unreel_options_set(options, name, text);
 }
 
-/* After a picture, which is a latent frame of its own, come whole chunks: the default length becomes
- * the next that fits, 22 for 21. A length that was asked for is left alone. */
+/* After a picture, which is a latent frame of its own, come whole chunks: the default length
+ * becomes the next that fits, 22 for 21. A length that was asked for is left alone. */
 static int fit_length(unreel_options *options)
 {
     const char *length = unreel_options_get(options, "num_output_frames");
@@ -54,12 +55,22 @@ unreel_options *video_options(const struct video_job *job, const unreel_options 
     return NULL;
 }
 
+/* At most TITLE_MAX bytes of a prompt, whole characters. To be freed. */
+static char *title_of(const char *prompt)
+{
+    size_t length = strlen(prompt);
+    if (length > TITLE_MAX)
+        for (length = TITLE_MAX; length && ((unsigned char)prompt[length] & 0xc0) == 0x80; length--)
+            ;
+    return strndup(prompt, length);
+}
+
 static int open_output(struct output **output, const struct video_job *job,
                        const unreel_options *options, const unreel_stats *stats,
                        struct console *console)
 {
     char *comment = video_comment(options);
-    char *title = strndup(job->prompt->name, 400);
+    char *title = title_of(job->prompt->name);
     const struct output_settings settings = {.path = job->path,
                                              .width = stats->width,
                                              .height = stats->height,
@@ -134,6 +145,10 @@ static enum video_end run_session(const struct video_job *job, unreel_session *s
         progress_video_end(progress, end == VIDEO_COMPLETE);
         end = end_output(output, job, end, endless, progress->pictures, console);
         unreel_session_stats(session, stats);
+        console_debug(console, "memory: weights %.1f MiB, cache %.1f MiB, working %.1f MiB",
+                      (double)stats->bytes_weights / (1 << 20),
+                      (double)stats->bytes_cache / (1 << 20),
+                      (double)stats->bytes_work / (1 << 20));
     }
     interrupt_defer(false);
     return end;

@@ -31,6 +31,6 @@ enum video_end video_make(const struct video_job *job, unreel_engine *engine,
 unreel_options *video_options(const struct video_job *job, const unreel_options *options,
                               struct console *console);
 
-/* "prompt=...; seed=0; model=NAME; ...": everything that makes the video what it is and differs from
- * the defaults. To be freed. */
+/* "prompt=...; seed=0; model=NAME; ...": everything that makes the video what it is and differs
+ * from the defaults. To be freed. */
 char *video_comment(const unreel_options *options);
