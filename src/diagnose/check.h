@@ -13,6 +13,7 @@ struct check {
     struct backend *backend;
     double limit; /* relative L2 */
     int passed, failed;
+    bool no_tokenizer;    /* this build has none: what needs one is skipped, and said so */
     char *expected;       /* FOLDER/expected */
     char *model;          /* FOLDER/wan_models/<the one> */
     char *checkpoint;     /* FOLDER/checkpoints/<the one>.pt */

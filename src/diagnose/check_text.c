@@ -69,6 +69,7 @@ static void check_tokenizer(struct check *check, const struct model_folder *fold
     int code = folder->tokenizer ? tokenizer_open(&tokenizer, folder->tokenizer, &check->log)
                                  : UNREEL_EIO;
     if (code == UNREEL_EUNSUPPORTED) {
+        check->no_tokenizer = true;
         check->line(check->opaque, "tokenizer.json: skipped, this build has no tokenizer");
     } else if (code < 0) {
         check_broken(check, "tokenizer.json", "no usable spiece.model:");
