@@ -174,7 +174,7 @@ static int parse_escape(struct parser *p, char *out)
     } else if (c >= 0xdc00 && c < 0xe000) {
         return fail(p, "half of a surrogate pair");
     }
-    return (int)utf8_put(out, (uint32_t)c);
+    return (int)(utf8_put(out, (uint32_t)c) - out);
 }
 
 /* The bytes up to the closing quote, escapes included. */
@@ -209,7 +209,7 @@ static int parse_string(struct parser *p, const char **text)
         }
         if (*p->at < 0x20)
             return fail(p, "a control character in a string");
-        size_t bytes = utf8_length(p->at, (size_t)(p->end - p->at));
+        size_t bytes = utf8_length((const char *)p->at, (size_t)(p->end - p->at));
         if (!bytes)
             return fail(p, "not UTF-8");
         memcpy(out + n, p->at, bytes);

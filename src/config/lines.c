@@ -5,7 +5,7 @@
 #include <string.h>
 #include "base/file.h"
 #include "base/log.h"
-#include "config/utf8.h"
+#include "base/utf8.h"
 
 #define FILE_SIZE_MAX ((size_t)1 << 28) /* bytes */
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "config/options.h"
-#include "config/utf8.h"
+#include "base/utf8.h"
 
 const char *value_kind_name(enum unreel_option_kind kind)
 {

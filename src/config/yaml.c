@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
-#include "config/utf8.h"
+#include "base/utf8.h"
 #include "config/value.h"
 
 struct key {

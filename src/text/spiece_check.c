@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #define PIECES_MAX (1 << 24)
 #define PIECE_BYTES_MAX 512 /* the library recurses once a byte */

@@ -62,7 +62,7 @@ static bool is_name(const char *name)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             return false;
     }
-    return length && length < WEIGHTS_NAME_MAX && utf8_valid(name, length);
+    return length && length < WEIGHTS_NAME_MAX && utf8_valid(name, length, NULL);
 }
 
 int tensor_file_add(struct tensor_file *file, const struct file_tensor *tensor)

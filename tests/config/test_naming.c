@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "config/naming.h"
-#include "config/utf8.h"
+#include "base/utf8.h"
 
 static char **stems_of(const char *const *names, size_t count)
 {

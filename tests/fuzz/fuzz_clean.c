@@ -3,7 +3,7 @@
 #include <string.h>
 #include "fuzz.h"
 #include "text/text.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 static void check(char *clean)
 {

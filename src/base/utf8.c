@@ -1,4 +1,4 @@
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 int32_t utf8_next(const char **at, const char *end)
 {
@@ -20,6 +20,28 @@ int32_t utf8_next(const char **at, const char *end)
         return -1;
     *at += length;
     return (int32_t)code;
+}
+
+size_t utf8_length(const char *text, size_t size)
+{
+    const char *at = text;
+    return utf8_next(&at, text + size) < 0 ? 0 : (size_t)(at - text);
+}
+
+bool utf8_valid(const char *text, size_t size, int *line)
+{
+    const char *at = text, *end = text + size;
+    int at_line = 1;
+    while (at < end) {
+        int32_t c = utf8_next(&at, end);
+        if (c < 0) {
+            if (line)
+                *line = at_line;
+            return false;
+        }
+        at_line += c == '\n';
+    }
+    return true;
 }
 
 char *utf8_put(char *to, uint32_t code)
