@@ -1,6 +1,7 @@
 #include "paths.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,12 +33,32 @@ static char *existing(const char *root, const char *below, const char *name)
     return realpath(path, NULL);
 }
 
+/* In the source that a build folder elsewhere belongs to: Meson leaves its path beside the program.
+ */
+static char *existing_in_source(const char *program, const char *name)
+{
+    char path[PATH_MAX + 32], source[PATH_MAX];
+    snprintf(path, sizeof path, "%s/source_folder", program);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return NULL;
+    bool read = fgets(source, sizeof source, file) != NULL;
+    fclose(file);
+    if (!read)
+        return NULL;
+    source[strcspn(source, "\n")] = 0;
+    return existing(source, "", name);
+}
+
 char *paths_find(const char *name)
 {
     char folder[PATH_MAX], *found = NULL;
-    if (program_folder(folder, sizeof folder) == 0)
+    if (program_folder(folder, sizeof folder) == 0) {
         for (size_t i = 0; !found && i < sizeof roots / sizeof *roots; i++)
             found = existing(folder, roots[i], name);
+        if (!found)
+            found = existing_in_source(folder, name);
+    }
     return found ? found : existing(UNREEL_DATA_DIR, "", name);
 }
 

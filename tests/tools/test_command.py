@@ -368,5 +368,8 @@ if HAVE_MP4 and shutil.which('ffmpeg'):
     each(test_mp4_tags, test_batch, test_extended_prompts, test_ranks, test_mpirun, test_images,
          test_signals, test_full_disk)
 else:
+    if not HAVE_MP4:
+        fails(generate('--prompt', 'x', '-o', 'x.mp4'), 1, 'x.mp4', 'GStreamer', '.y4m')
+        fails(generate('--prompt', 'x', '--image', path('a.y4m'), '-o', 'x.y4m'), 1, 'GStreamer')
     print('without GStreamer or ffmpeg: MP4 and pictures not tried')
 end()
