@@ -3,9 +3,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "backend/module.h"
 #include "cpu/peak.h"
+
+#define HUGE_PAGE ((uintptr_t)2 << 20)
 
 struct cpu_scratch {
     void *data;
@@ -23,6 +26,17 @@ const struct cpu_heavy *const cpu_heavies[] = {
     NULL,
 };
 
+/* Kernels walk weights and activations in strides: with small pages they miss the TLB. */
+static void use_huge_pages(char *data, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    uintptr_t begin = ((uintptr_t)data + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+    uintptr_t end = ((uintptr_t)data + bytes) & ~(HUGE_PAGE - 1);
+    if (bytes >= 2 * HUGE_PAGE && end > begin)
+        madvise((void *)begin, end - begin, MADV_HUGEPAGE); /* a wish: failing is fine */
+#endif
+}
+
 void *cpu_alloc(struct backend *b, size_t bytes)
 {
     /* calloc() gives untouched pages for large blocks: they cost nothing until written. */
@@ -33,6 +47,7 @@ void *cpu_alloc(struct backend *b, size_t bytes)
         return NULL;
     char *data = (char *)(((uintptr_t)block + 64 + 63) & ~(uintptr_t)63);
     ((void **)data)[-1] = block;
+    use_huge_pages(data, bytes);
     return data;
 }
 

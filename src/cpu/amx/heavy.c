@@ -1,8 +1,9 @@
 /* The implementation for processors with AMX, when the compute type is bf16. What AMX does not help,
  * products in f32 and attention with a bias, goes on to the one behind it. */
+#include "cpu/amx/heavy.h"
+
 #include "cpu/amx/amx.h"
 #include "cpu/amx/attention.h"
-#include "cpu/cpu.h"
 
 #ifdef UNREEL_ONEDNN
 #define NEXT cpu_onednn
@@ -28,18 +29,24 @@ static void close_amx(struct cpu_backend *cpu)
 
 static int linear_init(struct backend *b, struct linear *w)
 {
-    return NEXT.linear_init(b, w);
+    return w->type == TENSOR_BF16 ? amx_linear_init(b, w) : NEXT.linear_init(b, w);
 }
 
 static void linear_finish(struct backend *b, struct linear *w)
 {
-    NEXT.linear_finish(b, w);
+    if (w->type == TENSOR_BF16)
+        amx_linear_finish(b, w);
+    else
+        NEXT.linear_finish(b, w);
 }
 
 static void linear(struct backend *b, const struct tensor *y, const struct tensor *x,
                    struct linear *w, enum activation act)
 {
-    NEXT.linear(b, y, x, w, act);
+    if (w->type == TENSOR_BF16)
+        amx_linear(b, y, x, w, act);
+    else
+        NEXT.linear(b, y, x, w, act);
 }
 
 static int conv_init(struct backend *b, struct conv *w)
