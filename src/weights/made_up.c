@@ -239,24 +239,46 @@ static uint64_t hash_name(const char *name)
     return hash;
 }
 
+#define GROUP 64 /* elements made at a time */
+
+/* The group that begins with element 4 * block. */
+static void make_group(float *value, const struct made_up_tensor *tensor, const uint32_t key[2],
+                       uint64_t block)
+{
+    float factor = tensor->scale * 0x1p-31f, offset = tensor->offset;
+    for (int i = 0; i < GROUP; i += 4, block++) {
+        const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), 0, 0};
+        uint32_t word[4];
+        philox_4x32_10(counter, key, word);
+        for (int j = 0; j < 4; j++)
+            value[i + j] = offset + factor * (float)(int32_t)word[j];
+    }
+}
+
+/* As bf16_from_f32, of values that are no NaN. */
+static void round_group(uint16_t *to, const float *value)
+{
+    uint32_t bits[GROUP];
+    memcpy(bits, value, sizeof bits);
+    for (int i = 0; i < GROUP; i++)
+        to[i] = (uint16_t)((bits[i] + 0x7fff + (bits[i] >> 16 & 1)) >> 16);
+}
+
 void made_up_fill(void *data, enum tensor_type type, const struct made_up_tensor *tensor, uint64_t seed,
                   int64_t first, int64_t count)
 {
     uint64_t hash = hash_name(tensor->name) ^ seed;
     const uint32_t key[2] = {(uint32_t)hash, (uint32_t)(hash >> 32)};
-    float factor = tensor->scale * 0x1p-31f;
-    for (int64_t i = 0; i < count; i += 4) {
-        uint64_t block = (uint64_t)(first + i) / 4;
-        const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), 0, 0};
-        uint32_t word[4];
-        philox_4x32_10(counter, key, word);
-        for (int64_t j = 0; j < 4 && i + j < count; j++) {
-            float value = tensor->offset + factor * (float)(int32_t)word[j];
-            if (type == TENSOR_BF16)
-                ((uint16_t *)data)[i + j] = bf16_from_f32(value);
-            else
-                ((float *)data)[i + j] = value;
-        }
+    size_t element = tensor_type_size(type);
+    for (int64_t i = 0; i < count; i += GROUP) {
+        float value[GROUP];
+        uint16_t rounded[GROUP];
+        size_t part = (size_t)(count - i < GROUP ? count - i : GROUP);
+        make_group(value, tensor, key, (uint64_t)(first + i) / 4);
+        if (type == TENSOR_BF16)
+            round_group(rounded, value);
+        memcpy((char *)data + (size_t)i * element, type == TENSOR_BF16 ? (void *)rounded : value,
+               part * element);
     }
 }
 
