@@ -40,8 +40,8 @@ static inline void build_common(uint8_t **data, size_t *size, int method)
     build_number(data, size, 0, 8); /* time, date, checksum: nobody looks */
 }
 
-static inline void build_zip_entry(struct build_zip *z, const char *name, const void *data, size_t size,
-                                   int method)
+static inline void build_zip_entry(struct build_zip *z, const char *name, const void *data,
+                                   size_t size, int method)
 {
     size_t length = strlen(name), offset = z->size;
     uint64_t ones = 0xffffffff;

@@ -1,8 +1,8 @@
 /* JSON: a strict reader that builds a tree, and a writer.
  *
- * The reader accepts RFC 8259 only: UTF-8 without a byte order mark, no comments, no trailing commas.
- * Beyond that it refuses what would be ambiguous: duplicate keys, NUL inside strings, integers
- * outside 64 bits, reals that overflow. Depth and number of values are limited. */
+ * The reader accepts RFC 8259 only: UTF-8 without a byte order mark, no comments, no trailing
+ * commas. Beyond that it refuses what would be ambiguous: duplicate keys, NUL inside strings,
+ * integers outside 64 bits, reals that overflow. Depth and number of values are limited. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,8 +15,8 @@
 
 struct json;
 
-/* Parses all of text[0, size). `name` says in messages what it is: "NAME: line 3, column 7: ...". The
- * tree does not refer to the text afterwards. UNREEL_EFORMAT or UNREEL_ENOMEM on failure. */
+/* Parses all of text[0, size). `name` says in messages what it is: "NAME: line 3, column 7: ...".
+ * The tree does not refer to the text afterwards. UNREEL_EFORMAT or UNREEL_ENOMEM on failure. */
 int json_parse(struct json **root, const char *text, size_t size, const char *name,
                const unreel_log *log);
 void json_free(struct json *root); /* the whole tree; NULL is fine */
@@ -35,7 +35,8 @@ bool json_bool(const struct json *value, bool *flag);
 
 /* ---- writer ---------------------------------------------------------------------------------- */
 
-/* Out of memory is remembered; finish then gives NULL. `key` is NULL inside arrays and at the top. */
+/* Out of memory is remembered; finish then gives NULL. `key` is NULL inside arrays and at the
+ * top. */
 struct json_writer {
     char *text;
     size_t length, capacity;

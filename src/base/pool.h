@@ -15,7 +15,8 @@ struct pool {
     bool exceeded;             /* the limit was the reason of a NULL */
 };
 
-/* Zeroed memory, aligned for any type. NULL when the system has none left or the limit is reached. */
+/* Zeroed memory, aligned for any type. NULL when the system has none left or the limit is
+ * reached. */
 void *pool_alloc(struct pool *pool, size_t size);
 /* An array; NULL also if the product does not fit. */
 void *pool_array(struct pool *pool, size_t count, size_t size);

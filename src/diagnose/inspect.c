@@ -59,8 +59,8 @@ static void list_file(struct inspect *in, const struct tensor_file *file)
     }
     for (const char **entry = file->metadata; entry && *entry; entry += 2) {
         char key[200], value[500];
-        snprintf(line, sizeof line, "metadata: %s = %s",
-                 one_line(entry[0], key, sizeof key), one_line(entry[1], value, sizeof value));
+        snprintf(line, sizeof line, "metadata: %s = %s", one_line(entry[0], key, sizeof key),
+                 one_line(entry[1], value, sizeof value));
         in->line(in->opaque, line);
     }
 }
@@ -71,8 +71,9 @@ static void print_totals(struct inspect *in)
     struct total all = {.type = "total"};
     for (int i = 0; i <= in->types; i++) {
         const struct total *t = i < in->types ? &in->total[i] : &all;
-        snprintf(line, sizeof line, "%-5s %zu tensors, %lld parameters, %zu bytes (%.2f GiB)", t->type,
-                 t->tensors, (long long)t->parameters, t->bytes, (double)t->bytes / 0x1p30);
+        snprintf(line, sizeof line, "%-5s %zu tensors, %lld parameters, %zu bytes (%.2f GiB)",
+                 t->type, t->tensors, (long long)t->parameters, t->bytes,
+                 (double)t->bytes / 0x1p30);
         in->line(in->opaque, line);
         all.tensors += t->tensors;
         all.bytes += t->bytes;

@@ -13,7 +13,7 @@
 
 #define CHUNK 65536 /* elements generated at a time */
 
-/* ---- VAE and text encoder: PyTorch -------------------------------------------------------- */
+/* ---- VAE and text encoder: PyTorch ----------------------------------------------------------- */
 
 struct writer {
     struct torch_writer torch;
@@ -78,8 +78,9 @@ static int keep_tensor(void *opaque, const struct made_up_tensor *t)
 {
     struct tensors *k = opaque;
     k->list[k->count] = *t;
-    k->weights[k->count] = (struct weight){.name = k->list[k->count].name,
-                                           .tensor = tensor_make(NULL, TENSOR_BF16, t->dims, t->shape)};
+    k->weights[k->count] =
+        (struct weight){.name = k->list[k->count].name,
+                        .tensor = tensor_make(NULL, TENSOR_BF16, t->dims, t->shape)};
     k->count++;
     return 0;
 }
@@ -101,8 +102,8 @@ static int write_all(const unreel_log *log, const struct tensors *k, uint64_t se
     return new_file_close(&file, code);
 }
 
-static int write_transformer(const unreel_log *log, const struct made_up_shape *shape, uint64_t seed,
-                             const char *path)
+static int write_transformer(const unreel_log *log, const struct made_up_shape *shape,
+                             uint64_t seed, const char *path)
 {
     struct tensors k = {0};
     made_up_list(shape, MADE_UP_TRANSFORMER, count_tensor, &k);

@@ -50,8 +50,8 @@ static void complain(struct binder *binder, const char *format, ...)
     log_error(binder->log, UNREEL_EFORMAT, "%s: %s", weights_path(binder->weights), text);
 }
 
-static struct tensor bind_named(struct binder *binder, int dims, const int64_t *shape, bool optional,
-                                const char *name)
+static struct tensor bind_named(struct binder *binder, int dims, const int64_t *shape,
+                                bool optional, const char *name)
 {
     char want[128], have[128];
     const struct weight *weight = weights_find(binder->weights, name);

@@ -50,9 +50,11 @@ static int read_format(struct tensor_file *t)
     if (is_safetensors(&t->file) || (t->file.size > 8 && t->file.data[8] == '{'))
         return safetensors_read(t);
     if (begins(&t->file, "\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 14))
-        return log_error(t->log, UNREEL_EUNSUPPORTED,
-                         "%s: in the format of PyTorch before 1.6: load it and save it again with a "
-                         "newer one", t->path);
+        return log_error(
+            t->log, UNREEL_EUNSUPPORTED,
+            "%s: in the format of PyTorch before 1.6: load it and save it again with a "
+            "newer one",
+            t->path);
     if (begins(&t->file, "\x80", 1))
         return log_error(t->log, UNREEL_EFORMAT,
                          "%s: a pickle, not a PyTorch checkpoint, which is a zip file", t->path);
@@ -129,9 +131,9 @@ static int list_shards(const struct json *map, const char ***names, size_t *coun
             list[distinct++] = list[i];
     }
     *count = distinct;
-    return distinct <= SHARDS_MAX ? 0
-                                  : log_error(log, UNREEL_EFORMAT, "%s: more than %d shards", path,
-                                              SHARDS_MAX);
+    return distinct <= SHARDS_MAX
+               ? 0
+               : log_error(log, UNREEL_EFORMAT, "%s: more than %d shards", path, SHARDS_MAX);
 }
 
 static int open_mapped(struct tensor_files *files, char *path, const unreel_log *log)
@@ -154,7 +156,8 @@ static int check_map(const struct tensor_files *files, const struct json *map,
     for (size_t i = 0; i < json_length(map); i++) {
         const struct file_tensor key = {.set = "", .name = json_key(map, i)};
         const char *shard = json_text(json_at(map, i));
-        const char *const *found = bsearch(&shard, names, files->count, sizeof *names, compare_texts);
+        const char *const *found =
+            bsearch(&shard, names, files->count, sizeof *names, compare_texts);
         const struct tensor_file *t = &files->file[found - names];
         if (!t->count || !bsearch(&key, t->list, t->count, sizeof key, compare_tensors))
             return log_error(log, UNREEL_EFORMAT, "%s: tensor %.200s is not in %.200s", files->path,
@@ -261,7 +264,9 @@ int tensor_files_from_memory(struct tensor_files *files, const char *name, const
     *files = (struct tensor_files){.path = strdup(name), .file = calloc(1, sizeof *files->file)};
     int code = UNREEL_ENOMEM;
     if (files->path && files->file) {
-        files->file[0] = (struct tensor_file){.path = files->path, .log = log, .borrowed = true,
+        files->file[0] = (struct tensor_file){.path = files->path,
+                                              .log = log,
+                                              .borrowed = true,
                                               .file = {.data = data, .size = size}};
         files->count = 1;
         code = read_file(&files->file[0]);

@@ -28,7 +28,7 @@ const struct made_up_shape *made_up_shape_find(const char *name)
     return NULL;
 }
 
-/* ---- lists of tensors --------------------------------------------------------------------------- */
+/* ---- lists of tensors ------------------------------------------------------------------------ */
 
 struct list {
     made_up_fn add;
@@ -39,11 +39,11 @@ struct list {
 
 enum kind { WEIGHT, BIAS, GAIN, SMALL };
 
-static void put(struct list *list, enum kind kind, int dims, const int64_t *shape, const char *format,
-                ...) __attribute__((format(printf, 5, 6)));
+static void put(struct list *list, enum kind kind, int dims, const int64_t *shape,
+                const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-static void put(struct list *list, enum kind kind, int dims, const int64_t *shape, const char *format,
-                ...)
+static void put(struct list *list, enum kind kind, int dims, const int64_t *shape,
+                const char *format, ...)
 {
     struct made_up_tensor t = {.dims = dims, .scale = 0.02f};
     va_list args;
@@ -149,8 +149,8 @@ static void put_resample(struct list *list, int64_t co, int64_t ci, int64_t time
 }
 
 /* Four levels of `blocks` residual blocks and a resampler after the first three. */
-static void list_half(struct list *list, const char *side, const char *stages, const int64_t *widths,
-                      int64_t c, int blocks, bool encoder)
+static void list_half(struct list *list, const char *side, const char *stages,
+                      const int64_t *widths, int64_t c, int blocks, bool encoder)
 {
     int stage = 0;
     for (int level = 0; level < 4; level++) {
@@ -229,7 +229,7 @@ int made_up_list(const struct made_up_shape *shape, enum made_up_part part, made
     return list.code;
 }
 
-/* ---- values ------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static uint64_t hash_name(const char *name)
 {
@@ -264,8 +264,8 @@ static void round_group(uint16_t *to, const float *value)
         to[i] = (uint16_t)((bits[i] + 0x7fff + (bits[i] >> 16 & 1)) >> 16);
 }
 
-void made_up_fill(void *data, enum tensor_type type, const struct made_up_tensor *tensor, uint64_t seed,
-                  int64_t first, int64_t count)
+void made_up_fill(void *data, enum tensor_type type, const struct made_up_tensor *tensor,
+                  uint64_t seed, int64_t first, int64_t count)
 {
     uint64_t hash = hash_name(tensor->name) ^ seed;
     const uint32_t key[2] = {(uint32_t)hash, (uint32_t)(hash >> 32)};
@@ -282,7 +282,7 @@ void made_up_fill(void *data, enum tensor_type type, const struct made_up_tensor
     }
 }
 
-/* ---- in memory ---------------------------------------------------------------------------------- */
+/* ---- in memory ------------------------------------------------------------------------------- */
 
 struct build {
     struct weight *list;
@@ -322,8 +322,9 @@ static int build_tensor(void *opaque, const struct made_up_tensor *t)
     return 0;
 }
 
-int made_up_weights(struct weights **weights, const struct made_up_shape *shape, enum made_up_part part,
-                    enum tensor_type type, uint64_t seed, const unreel_log *log)
+int made_up_weights(struct weights **weights, const struct made_up_shape *shape,
+                    enum made_up_part part, enum tensor_type type, uint64_t seed,
+                    const unreel_log *log)
 {
     struct build b = {.type = type, .seed = seed};
     *weights = NULL;

@@ -1,9 +1,9 @@
 /* Made-up weights: any network shape can be tried at full size without its files.
  *
- * Element i of a tensor is offset + scale * u, u uniform in [-1, 1) from word i % 4 of Philox 4x32-10 with
- * counter (i / 4, 0, 0, 0) and the key FNV-1a-64(name) XOR seed, low word first. It depends on nothing
- * else. Scales keep activations near 1: sqrt(3 / inputs) for matrices and convolutions; norm gains are
- * 1 +- 0.1, biases +- 0.02. */
+ * Element i of a tensor is offset + scale * u, u uniform in [-1, 1) from word i % 4 of Philox
+ * 4x32-10 with counter (i / 4, 0, 0, 0) and the key FNV-1a-64(name) XOR seed, low word first. It
+ * depends on nothing else. Scales keep activations near 1: sqrt(3 / inputs) for matrices and
+ * convolutions; norm gains are 1 +- 0.1, biases +- 0.02. */
 #pragma once
 
 #include "weights/weights.h"
@@ -28,8 +28,8 @@ struct made_up_tensor {
     float scale, offset;
 };
 
-/* Calls `add` for every tensor of a part, in a fixed order; stops at the first negative code and returns
- * it. */
+/* Calls `add` for every tensor of a part, in a fixed order; stops at the first negative code and
+ * returns it. */
 typedef int (*made_up_fn)(void *opaque, const struct made_up_tensor *tensor);
 int made_up_list(const struct made_up_shape *shape, enum made_up_part part, made_up_fn add,
                  void *opaque);

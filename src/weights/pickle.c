@@ -24,7 +24,7 @@ static void *fail_memory(struct machine *m)
     return NULL;
 }
 
-/* ---- values and stack ---------------------------------------------------------------------------- */
+/* ---- values and stack ------------------------------------------------------------------------ */
 
 void *pickle_alloc(struct machine *m, size_t size)
 {
@@ -106,7 +106,7 @@ static size_t find_mark(struct machine *m)
     return SIZE_MAX;
 }
 
-/* ---- bytes of the stream ------------------------------------------------------------------------- */
+/* ---- bytes of the stream --------------------------------------------------------------------- */
 
 static const uint8_t *take(struct machine *m, uint64_t bytes)
 {
@@ -176,7 +176,7 @@ static void read_global(struct machine *m)
     pickle_push_global(m, part[0], length[0], part[1], length[1]);
 }
 
-/* ---- containers ---------------------------------------------------------------------------------- */
+/* ---- containers ------------------------------------------------------------------------------ */
 
 static void make_tuple(struct machine *m, size_t first)
 {
@@ -251,7 +251,7 @@ static void build(struct machine *m)
         pickle_fail(m, "sets the state of something that is no dictionary");
 }
 
-/* ---- memo ---------------------------------------------------------------------------------------- */
+/* ---- memo ------------------------------------------------------------------------------------ */
 
 static void memo_put(struct machine *m, uint64_t index)
 {
@@ -284,7 +284,7 @@ static void memo_get(struct machine *m, uint64_t index)
         pickle_push(m, m->memo[index]);
 }
 
-/* ---- the machine --------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 static void pop_mark(struct machine *m)
 {
@@ -448,7 +448,8 @@ static void run_other(struct machine *m, uint8_t op)
         break;
     default:
         if (!m->code)
-            m->code = log_error(m->log, UNREEL_EFORMAT, "%s: refuses pickle opcode 0x%02x", m->path, op);
+            m->code =
+                log_error(m->log, UNREEL_EFORMAT, "%s: refuses pickle opcode 0x%02x", m->path, op);
     }
 }
 
@@ -456,7 +457,8 @@ int pickle_read(struct pickle *pickle, const uint8_t *data, size_t size, const c
                 const unreel_log *log)
 {
     *pickle = (struct pickle){.pool.limit = POOL_MAX};
-    struct machine m = {.at = data, .end = data + size, .path = path, .log = log, .pool = &pickle->pool};
+    struct machine m = {
+        .at = data, .end = data + size, .path = path, .log = log, .pool = &pickle->pool};
     while (!m.code) {
         const uint8_t *op = take(&m, 1);
         if (!op || *op == '.')

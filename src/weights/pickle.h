@@ -39,11 +39,11 @@ struct pickle_tensor {
 
 struct pickle_value {
     enum pickle_kind kind;
-    int global;                    /* GLOBAL: which */
+    int global; /* GLOBAL: which */
     union {
-        int64_t integer;               /* BOOL, INT */
-        const struct file_type *type;  /* GLOBAL: of a storage, else NULL */
-        struct {                       /* TEXT, BYTES: in the pickle, not terminated */
+        int64_t integer;              /* BOOL, INT */
+        const struct file_type *type; /* GLOBAL: of a storage, else NULL */
+        struct {                      /* TEXT, BYTES: in the pickle, not terminated */
             const char *text;
             size_t text_length;
         };
@@ -61,8 +61,8 @@ struct pickle {
     const struct pickle_value *root;
 };
 
-/* Runs data[0, size), which must outlive the result. Unknown names, opcodes that call or build objects,
- * and exhausted limits are refused by one line that names `path` and what it was. */
+/* Runs data[0, size), which must outlive the result. Unknown names, opcodes that call or build
+ * objects, and exhausted limits are refused by one line that names `path` and what it was. */
 int pickle_read(struct pickle *pickle, const uint8_t *data, size_t size, const char *path,
                 const unreel_log *log);
 void pickle_finish(struct pickle *pickle);

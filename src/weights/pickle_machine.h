@@ -1,5 +1,5 @@
-/* Inside of the pickle machine. The first failure is logged and kept in `code`; functions then give NULL
- * or do nothing. */
+/* Inside of the pickle machine. The first failure is logged and kept in `code`; functions then give
+ * NULL or do nothing. */
 #pragma once
 
 #include "weights/pickle.h"

@@ -31,10 +31,18 @@ static const struct {
     const char *name; /* torch.NAME */
     const char *type;
 } storages[] = {
-    {"FloatStorage", "F32"},       {"HalfStorage", "F16"},   {"BFloat16Storage", "BF16"},
-    {"IntStorage", "I32"},         {"DoubleStorage", "F64"}, {"LongStorage", "I64"},
-    {"ShortStorage", "I16"},       {"CharStorage", "I8"},    {"ByteStorage", "U8"},
-    {"ComplexFloatStorage", "C64"}, {"ComplexDoubleStorage", "C128"}, {"BoolStorage", "BOOL"},
+    {"FloatStorage", "F32"},
+    {"HalfStorage", "F16"},
+    {"BFloat16Storage", "BF16"},
+    {"IntStorage", "I32"},
+    {"DoubleStorage", "F64"},
+    {"LongStorage", "I64"},
+    {"ShortStorage", "I16"},
+    {"CharStorage", "I8"},
+    {"ByteStorage", "U8"},
+    {"ComplexFloatStorage", "C64"},
+    {"ComplexDoubleStorage", "C128"},
+    {"BoolStorage", "BOOL"},
 };
 
 static bool equals(const char *text, size_t length, const char *want)
@@ -87,9 +95,11 @@ void pickle_read_storage(struct machine *m)
     if (!id)
         return;
     bool good = id->kind == PICKLE_TUPLE && id->count == 5 && is_text(id->item[0], "storage") &&
-                id->item[1]->kind == PICKLE_GLOBAL && id->item[1]->type && is_text(id->item[2], NULL) &&
-                id->item[4]->kind == PICKLE_INT && id->item[4]->integer >= 0;
-    struct pickle_value *v = good ? pickle_new(m, PICKLE_STORAGE) : pickle_fail(m, "a strange storage");
+                id->item[1]->kind == PICKLE_GLOBAL && id->item[1]->type &&
+                is_text(id->item[2], NULL) && id->item[4]->kind == PICKLE_INT &&
+                id->item[4]->integer >= 0;
+    struct pickle_value *v =
+        good ? pickle_new(m, PICKLE_STORAGE) : pickle_fail(m, "a strange storage");
     struct pickle_storage *storage = v ? pickle_alloc(m, sizeof *storage) : NULL;
     if (!storage)
         return;
@@ -174,13 +184,15 @@ static struct pickle_value *rebuild_from_type(struct machine *m, const struct pi
 
 static struct pickle_value *make_size(struct machine *m, const struct pickle_value *args)
 {
-    return args->count == 1 && args->item[0]->kind == PICKLE_TUPLE ? args->item[0]
-                                                                   : pickle_fail(m, "a strange size");
+    return args->count == 1 && args->item[0]->kind == PICKLE_TUPLE
+               ? args->item[0]
+               : pickle_fail(m, "a strange size");
 }
 
 static struct pickle_value *make_dict(struct machine *m, const struct pickle_value *args)
 {
-    return args->count ? pickle_fail(m, "an OrderedDict with arguments") : pickle_new(m, PICKLE_DICT);
+    return args->count ? pickle_fail(m, "an OrderedDict with arguments")
+                       : pickle_new(m, PICKLE_DICT);
 }
 
 void pickle_reduce(struct machine *m)

@@ -6,13 +6,15 @@
 #include "base/utf8.h"
 
 static const struct file_type types[] = {
-    {"F32", 4, TENSOR_F32, true},  {"F16", 2, TENSOR_F16, true},      {"BF16", 2, TENSOR_BF16, true},
-    {"I32", 4, TENSOR_I32, true},  {"F64", 8, TENSOR_F32, false},     {"I64", 8, TENSOR_F32, false},
-    {"I16", 2, TENSOR_F32, false}, {"I8", 1, TENSOR_F32, false},      {"U8", 1, TENSOR_F32, false},
-    {"U16", 2, TENSOR_F32, false}, {"U32", 4, TENSOR_F32, false},     {"U64", 8, TENSOR_F32, false},
-    {"C64", 8, TENSOR_F32, false}, {"C128", 16, TENSOR_F32, false},   {"BOOL", 1, TENSOR_F32, false},
-    {"F8_E4M3", 1, TENSOR_F32, false}, {"F8_E5M2", 1, TENSOR_F32, false},
-    {"F8_E8M0", 1, TENSOR_F32, false},
+    {"F32", 4, TENSOR_F32, true},      {"F16", 2, TENSOR_F16, true},
+    {"BF16", 2, TENSOR_BF16, true},    {"I32", 4, TENSOR_I32, true},
+    {"F64", 8, TENSOR_F32, false},     {"I64", 8, TENSOR_F32, false},
+    {"I16", 2, TENSOR_F32, false},     {"I8", 1, TENSOR_F32, false},
+    {"U8", 1, TENSOR_F32, false},      {"U16", 2, TENSOR_F32, false},
+    {"U32", 4, TENSOR_F32, false},     {"U64", 8, TENSOR_F32, false},
+    {"C64", 8, TENSOR_F32, false},     {"C128", 16, TENSOR_F32, false},
+    {"BOOL", 1, TENSOR_F32, false},    {"F8_E4M3", 1, TENSOR_F32, false},
+    {"F8_E5M2", 1, TENSOR_F32, false}, {"F8_E8M0", 1, TENSOR_F32, false},
 };
 
 const struct file_type *file_type_find(const char *name)

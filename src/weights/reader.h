@@ -8,13 +8,13 @@
 
 /* What a file may hold before it is refused as hostile. */
 #define WEIGHTS_TENSORS_MAX 100000
-#define WEIGHTS_NAME_MAX 512         /* bytes */
+#define WEIGHTS_NAME_MAX 512          /* bytes */
 #define WEIGHTS_HEADER_MAX (64 << 20) /* bytes of a safetensors header or a pickle */
 
 /* A tensor type of a file, bindable (tensor_type) or not. */
 struct file_type {
-    const char *name; /* as safetensors and inspect write it */
-    int size;         /* bytes an element */
+    const char *name;      /* as safetensors and inspect write it */
+    int size;              /* bytes an element */
     enum tensor_type type; /* if bindable */
     bool bindable;
 };
@@ -37,8 +37,8 @@ struct tensor_file {
     const char *path;
     const unreel_log *log;
     struct file file;
-    bool borrowed;     /* file is memory of the caller's */
-    struct pool pool;  /* names */
+    bool borrowed;            /* file is memory of the caller's */
+    struct pool pool;         /* names */
     struct file_tensor *list; /* sorted by set, then name */
     size_t count, capacity;
     const char **metadata; /* key, value, ..., NULL; or NULL */
@@ -72,7 +72,7 @@ int weights_read(struct weights **weights, const char *name, const void *data, s
 /* The type's name if the file has a tensor of that name that no model can use (F64, I64, ...). */
 const char *weights_unusable(const struct weights *weights, const char *name);
 
-/* Elements of a shape; false if they, or the strides, are too many to address. Zero-length dimensions
- * are fine. */
+/* Elements of a shape; false if they, or the strides, are too many to address. Zero-length
+ * dimensions are fine. */
 bool shape_count(int dims, const int64_t *shape, int64_t *count);
 bool file_tensor_is_contiguous(const struct file_tensor *tensor);

@@ -38,7 +38,8 @@ static int read_shape(const struct tensor_file *t, struct file_tensor *tensor,
     return 0;
 }
 
-/* Only the three keys of the format: another one might mean that the bytes are to be read otherwise. */
+/* Only the three keys of the format: another one might mean that the bytes are to be read
+ * otherwise. */
 static bool has_keys(const struct json *entry)
 {
     return json_length(entry) == 3 && json_get(entry, "dtype") && json_get(entry, "shape") &&

@@ -38,15 +38,16 @@ static char *make_header(const struct weight *list, size_t count, const char *co
     return json_writer_finish(&w);
 }
 
-int safetensors_begin(struct new_file *file, const char *path, const struct weight *list, size_t count,
-                      const char *const *metadata, const unreel_log *log)
+int safetensors_begin(struct new_file *file, const char *path, const struct weight *list,
+                      size_t count, const char *const *metadata, const unreel_log *log)
 {
     uint8_t length[8];
     *file = (struct new_file){0};
     char *header = make_header(list, count, metadata);
     if (!header)
         return log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
-    size_t size = strlen(header), padded = (size + 7) / 8 * 8; /* the format advises to align the data */
+    size_t size = strlen(header),
+           padded = (size + 7) / 8 * 8; /* the format advises to align the data */
     for (int i = 0; i < 8; i++)
         length[i] = (uint8_t)((uint64_t)padded >> 8 * i);
     int code = new_file_open(file, path, log);

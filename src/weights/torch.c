@@ -27,14 +27,16 @@ static int refuse(const struct walk *w, const char *name, const char *why)
 }
 
 /* The storage's bytes in the file. */
-static const struct zip_entry *find_storage(const struct walk *w, const struct pickle_storage *storage)
+static const struct zip_entry *find_storage(const struct walk *w,
+                                            const struct pickle_storage *storage)
 {
     char name[WEIGHTS_NAME_MAX];
     if (storage->key_length > 64)
         return NULL;
     int length = snprintf(name, sizeof name, "%.*sdata/%.*s", (int)w->root_length, w->root,
                           (int)storage->key_length, storage->key);
-    return length > 0 && (size_t)length < sizeof name ? zip_find(w->zip, name, (size_t)length) : NULL;
+    return length > 0 && (size_t)length < sizeof name ? zip_find(w->zip, name, (size_t)length)
+                                                      : NULL;
 }
 
 static int add_tensor(struct walk *w, const char *name, const struct pickle_tensor *p)
@@ -42,7 +44,8 @@ static int add_tensor(struct walk *w, const char *name, const struct pickle_tens
     const struct pickle_storage *storage = p->storage;
     const struct zip_entry *entry = find_storage(w, storage);
     size_t element = (size_t)storage->type->size, storage_bytes;
-    struct file_tensor tensor = {.set = w->set, .name = name, .type = storage->type, .dims = p->dims};
+    struct file_tensor tensor = {
+        .set = w->set, .name = name, .type = storage->type, .dims = p->dims};
     int64_t count;
     if (!entry)
         return refuse(w, name, "its storage is not in the file");
@@ -67,11 +70,13 @@ static int walk_inner(struct walk *w, const char *name, const struct pickle_valu
 {
     size_t length = strlen(w->set), size = sizeof w->set - length;
     if (depth == NESTING_MAX)
-        return log_error(w->out->log, UNREEL_EFORMAT, "%s: dictionaries nested too deep", w->out->path);
+        return log_error(w->out->log, UNREEL_EFORMAT, "%s: dictionaries nested too deep",
+                         w->out->path);
     int added = snprintf(w->set + length, size, "%s%s", length ? "." : "", name);
-    int code = added < 0 || (size_t)added >= size
-                   ? log_error(w->out->log, UNREEL_EFORMAT, "%s: a name that is too long", w->out->path)
-                   : walk_dict(w, dict, depth + 1);
+    int code =
+        added < 0 || (size_t)added >= size
+            ? log_error(w->out->log, UNREEL_EFORMAT, "%s: a name that is too long", w->out->path)
+            : walk_dict(w, dict, depth + 1);
     w->set[length] = 0;
     return code;
 }
@@ -90,7 +95,8 @@ static int walk_dict(struct walk *w, const struct pickle_value *dict, int depth)
             (value->kind != PICKLE_TENSOR && value->kind != PICKLE_DICT))
             continue;
         if (key->text_length >= sizeof name || memchr(key->text, 0, key->text_length))
-            return log_error(w->out->log, UNREEL_EFORMAT, "%s: a key that is no name", w->out->path);
+            return log_error(w->out->log, UNREEL_EFORMAT, "%s: a key that is no name",
+                             w->out->path);
         memcpy(name, key->text, key->text_length);
         name[key->text_length] = 0;
         code = value->kind == PICKLE_TENSOR ? add_tensor(w, name, value->tensor)
@@ -155,8 +161,10 @@ int torch_read(struct tensor_file *t)
         return code;
     const struct zip_entry *entry = find_pickle(&zip);
     code = entry ? read_pickle(t, &zip, entry)
-                 : log_error(t->log, UNREEL_EFORMAT, "%s: a zip file, but no PyTorch checkpoint: it "
-                                                     "has not one data.pkl", t->path);
+                 : log_error(t->log, UNREEL_EFORMAT,
+                             "%s: a zip file, but no PyTorch checkpoint: it "
+                             "has not one data.pkl",
+                             t->path);
     zip_finish(&zip);
     return code;
 }

@@ -8,7 +8,7 @@
 #define LOCAL_SIZE 30
 #define ZIP64_EXTRA 20 /* sizes, in the local header */
 
-/* ---- bytes ------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static int append(struct torch_writer *w, void **buffer, size_t *size, size_t *capacity,
                   const void *data, size_t count)
@@ -33,7 +33,7 @@ static uint8_t *little(uint8_t *to, uint64_t value, int bytes)
     return to;
 }
 
-/* ---- pickle ------------------------------------------------------------------------------------ */
+/* ---- pickle ---------------------------------------------------------------------------------- */
 
 static int put(struct torch_writer *w, const void *data, size_t size)
 {
@@ -64,8 +64,8 @@ static int put_tuple(struct torch_writer *w, int dims, const int64_t *values)
     return code < 0 ? code : put(w, "t", 1);
 }
 
-int torch_writer_describe(struct torch_writer *writer, const char *name, enum tensor_type type, int dims,
-                          const int64_t *shape)
+int torch_writer_describe(struct torch_writer *writer, const char *name, enum tensor_type type,
+                          int dims, const int64_t *shape)
 {
     static const char *const storages[] = {"FloatStorage", "BFloat16Storage", "HalfStorage",
                                            "IntStorage"};
@@ -78,7 +78,8 @@ int torch_writer_describe(struct torch_writer *writer, const char *name, enum te
     snprintf(key, sizeof key, "%d", writer->tensors++);
     int length = snprintf(global, sizeof global, "ctorch\n%s\n", storages[type]);
     static const char rebuild[] = "ctorch._utils\n_rebuild_tensor_v2\n((";
-    static const char hooks[] = "\x89" "ccollections\nOrderedDict\n)RtR";
+    static const char hooks[] = "\x89"
+                                "ccollections\nOrderedDict\n)RtR";
     int code = put_text(writer, name);
     code = code < 0 ? code : put(writer, rebuild, sizeof rebuild - 1);
     code = code < 0 ? code : put_text(writer, "storage");
@@ -93,15 +94,15 @@ int torch_writer_describe(struct torch_writer *writer, const char *name, enum te
     return code < 0 ? code : put(writer, hooks, sizeof hooks - 1);
 }
 
-/* ---- zip --------------------------------------------------------------------------------------- */
+/* ---- zip ------------------------------------------------------------------------------------- */
 
 static int write_bytes(struct torch_writer *w, const void *data, size_t size)
 {
     return new_file_write(&w->out, data, size);
 }
 
-/* A local header with its sizes in a ZIP64 field, to be filled in at the end, and padding that aligns
- * the content. */
+/* A local header with its sizes in a ZIP64 field, to be filled in at the end, and padding that
+ * aligns the content. */
 static int begin_entry(struct torch_writer *w, const char *name)
 {
     uint8_t head[LOCAL_SIZE + 256 + ZIP64_EXTRA + 4 + ALIGN] = {0}, *at = head;
@@ -137,8 +138,8 @@ static int begin_entry(struct torch_writer *w, const char *name)
     at = little(central + 46 + length, 1, 2);
     at = little(at, 24, 2);
     little(at + 16, offset, 8);
-    int code = append(w, (void **)&w->directory, &w->directory_size, &w->directory_capacity, central,
-                      46 + length + 28);
+    int code = append(w, (void **)&w->directory, &w->directory_size, &w->directory_capacity,
+                      central, 46 + length + 28);
     w->entries++;
     return code < 0 ? code : write_bytes(w, head, fixed + padding);
 }
@@ -164,7 +165,8 @@ static int end_entry(struct torch_writer *w, const char *name)
     uint64_t local = 0;
     for (int i = 0; i < 8; i++)
         local |= (uint64_t)offset[i] << 8 * i;
-    if (fseeko(w->out.file, (off_t)local + 14, SEEK_SET) < 0 || fwrite(crc, 1, 4, w->out.file) != 4 ||
+    if (fseeko(w->out.file, (off_t)local + 14, SEEK_SET) < 0 ||
+        fwrite(crc, 1, 4, w->out.file) != 4 ||
         fseeko(w->out.file, (off_t)local + LOCAL_SIZE + (off_t)length + 4, SEEK_SET) < 0 ||
         fwrite(sizes, 1, 16, w->out.file) != 16 || fseeko(w->out.file, 0, SEEK_END) < 0)
         return new_file_fail(&w->out);
@@ -202,7 +204,7 @@ static int write_directory(struct torch_writer *w)
     return code < 0 ? code : write_bytes(w, end, sizeof end);
 }
 
-/* ---- public ------------------------------------------------------------------------------------ */
+/* ---- public ---------------------------------------------------------------------------------- */
 
 int torch_writer_open(struct torch_writer *writer, const char *path, const unreel_log *log)
 {
@@ -226,7 +228,9 @@ int torch_writer_begin(struct torch_writer *writer)
     int code = 0;
     if (!writer->written) {
         code = put(writer, "u.", 2);
-        code = code < 0 ? code : write_entry(writer, ROOT "/data.pkl", writer->pickle, writer->pickle_size);
+        code = code < 0
+                   ? code
+                   : write_entry(writer, ROOT "/data.pkl", writer->pickle, writer->pickle_size);
         code = code < 0 ? code : write_entry(writer, ROOT "/byteorder", "little", 6);
     }
     data_name(writer, name, sizeof name);

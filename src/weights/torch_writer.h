@@ -1,5 +1,5 @@
-/* Writes PyTorch checkpoints as torch.save does (zip, one storage a tensor, ZIP64 where needed), a part at
- * a time, so that no tensor need be in memory as a whole. */
+/* Writes PyTorch checkpoints as torch.save does (zip, one storage a tensor, ZIP64 where needed), a
+ * part at a time, so that no tensor need be in memory as a whole. */
 #pragma once
 
 #include "base/crc32.h"
@@ -11,8 +11,8 @@ struct torch_writer {
     struct crc32 crc32;
     char *pickle; /* the description so far */
     size_t pickle_size, pickle_capacity;
-    int tensors;   /* described */
-    int written;   /* of them */
+    int tensors;        /* described */
+    int written;        /* of them */
     uint8_t *directory; /* central directory so far */
     size_t directory_size, directory_capacity;
     uint64_t entries, content, entry_size;

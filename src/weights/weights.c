@@ -18,7 +18,7 @@ struct weights {
     size_t count;
     struct unusable *unusable; /* sorted by name */
     size_t unusable_count;
-    void **copies; /* of tensors that were not contiguous or aligned */
+    void **copies;               /* of tensors that were not contiguous or aligned */
     size_t copies_count, copied; /* copied: bytes */
 };
 
@@ -48,7 +48,6 @@ static void strip_prefixes(char *name)
         }
     }
 }
-
 
 struct sets {
     const char *name[SETS_MAX];
@@ -130,7 +129,8 @@ static void gather(char *to, const char *from, const struct file_tensor *t)
     int64_t at[TENSOR_DIMS] = {0}, offset = 0;
     for (size_t done = 0; done < t->bytes; done += run * element) {
         memcpy(to + done, from + (size_t)offset * element, run * element);
-        for (int d = run > 1 ? last - 1 : last; d >= 0; d--) { /* the next index, like an odometer */
+        for (int d = run > 1 ? last - 1 : last; d >= 0;
+             d--) { /* the next index, like an odometer */
             offset += t->stride[d];
             if (++at[d] < t->shape[d])
                 break;
@@ -140,10 +140,10 @@ static void gather(char *to, const char *from, const struct file_tensor *t)
     }
 }
 
-/* An aligned copy. A file in which many tensors share a storage could ask for far more memory than it
- * has bytes: twice its size is enough for all that is honest. */
-static int copy_tensor(struct weights *w, const struct tensor_file *file, const struct file_tensor *t,
-                       char **copy)
+/* An aligned copy. A file in which many tensors share a storage could ask for far more memory than
+ * it has bytes: twice its size is enough for all that is honest. */
+static int copy_tensor(struct weights *w, const struct tensor_file *file,
+                       const struct file_tensor *t, char **copy)
 {
     size_t room = (t->bytes + 63) / 64 * 64, limit = 2 * file->file.size;
     if (t->bytes > limit || w->copied > limit - t->bytes)
@@ -158,7 +158,8 @@ static int copy_tensor(struct weights *w, const struct tensor_file *file, const 
     return 0;
 }
 
-static int add_weight(struct weights *w, const struct tensor_file *file, const struct file_tensor *t)
+static int add_weight(struct weights *w, const struct tensor_file *file,
+                      const struct file_tensor *t)
 {
     char *name = pool_text(&w->pool, t->name, strlen(t->name));
     if (!name)
@@ -269,8 +270,8 @@ int weights_read(struct weights **weights, const char *name, const void *data, s
     return code < 0 ? code : make_weights(weights, &files, set, log);
 }
 
-int weights_from_memory(struct weights **weights, const char *label, struct weight *list, size_t count,
-                        void **blocks, size_t blocks_count, const unreel_log *log)
+int weights_from_memory(struct weights **weights, const char *label, struct weight *list,
+                        size_t count, void **blocks, size_t blocks_count, const unreel_log *log)
 {
     struct weights *w = calloc(1, sizeof *w);
     char *path = strdup(label);
@@ -284,7 +285,11 @@ int weights_from_memory(struct weights **weights, const char *label, struct weig
         free(w);
         return log_error(log, UNREEL_ENOMEM, "%s: out of memory", label);
     }
-    *w = (struct weights){.path = path, .log = log, .list = list, .count = count, .copies = blocks,
+    *w = (struct weights){.path = path,
+                          .log = log,
+                          .list = list,
+                          .count = count,
+                          .copies = blocks,
                           .copies_count = blocks_count};
     int code = sort_weights(w);
     if (code < 0) {
@@ -339,10 +344,10 @@ const struct weight *weights_find(const struct weights *weights, const char *nam
 const char *weights_unusable(const struct weights *weights, const char *name)
 {
     const struct unusable key = {.name = name};
-    const struct unusable *found =
-        weights->unusable_count ? bsearch(&key, weights->unusable, weights->unusable_count,
-                                          sizeof key, compare_unusable)
-                                : NULL;
+    const struct unusable *found = weights->unusable_count
+                                       ? bsearch(&key, weights->unusable, weights->unusable_count,
+                                                 sizeof key, compare_unusable)
+                                       : NULL;
     return found ? found->type : NULL;
 }
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define END_SIZE 22        /* end of central directory, without its comment */
+#define END_SIZE 22 /* end of central directory, without its comment */
 #define END64_SIZE 56
 #define LOCATOR64_SIZE 20
 #define CENTRAL_SIZE 46
@@ -134,10 +134,10 @@ static int refuse_entry(const struct reader *r, const struct zip_entry *entry, c
                      entry->name, why);
 }
 
-/* Finds the content behind the local header, which must not contradict the directory. `end` is where
- * the directory begins. */
-static int read_local(const struct reader *r, struct zip_entry *entry, uint64_t offset, uint64_t size,
-                      uint64_t end)
+/* Finds the content behind the local header, which must not contradict the directory. `end` is
+ * where the directory begins. */
+static int read_local(const struct reader *r, struct zip_entry *entry, uint64_t offset,
+                      uint64_t size, uint64_t end)
 {
     if (offset > end || end - offset < LOCAL_SIZE || memcmp(r->file->data + offset, "PK\3\4", 4))
         return refuse_entry(r, entry, "has no header where the directory says");

@@ -15,9 +15,9 @@ struct zip {
     size_t count;
 };
 
-/* Lists a mapped file. Compressed or encrypted entries, entries that overlap, lie outside of the file
- * or contradict their local headers, several of one name, several disks are refused. Checksums are not
- * looked at: the content is never touched. `path` names the file in messages. */
+/* Lists a mapped file. Compressed or encrypted entries, entries that overlap, lie outside of the
+ * file or contradict their local headers, several of one name, several disks are refused. Checksums
+ * are not looked at: the content is never touched. `path` names the file in messages. */
 int zip_read(struct zip *zip, const struct file *file, const char *path, const unreel_log *log);
 void zip_finish(struct zip *zip);
 

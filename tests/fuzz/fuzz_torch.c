@@ -1,5 +1,6 @@
-/* PyTorch checkpoints: the zip directory and the pickle in it. Inputs that begin with 0x80 are pickles,
- * which get a zip file with a few storages around them, so that the fuzzer need not keep one intact. */
+/* PyTorch checkpoints: the zip directory and the pickle in it. Inputs that begin with 0x80 are
+ * pickles, which get a zip file with a few storages around them, so that the fuzzer need not keep
+ * one intact. */
 #include "build_zip.h"
 #include "fuzz_weights.h"
 

@@ -1,4 +1,5 @@
-/* Shared by the targets that read weights: every tensor that is accepted can be read to its last byte. */
+/* Shared by the targets that read weights: every tensor that is accepted can be read to its last
+ * byte. */
 #pragma once
 
 #include <stdlib.h>
@@ -14,7 +15,8 @@ static inline void fuzz_weights(const uint8_t *data, size_t size, const char *se
     for (size_t i = 0; i < weights_count(weights); i++) {
         const struct weight *w = weights_at(weights, i);
         const uint8_t *bytes = w->tensor.data;
-        if (!w->bytes || w->bytes != tensor_bytes(&w->tensor) || weights_find(weights, w->name) != w)
+        if (!w->bytes || w->bytes != tensor_bytes(&w->tensor) ||
+            weights_find(weights, w->name) != w)
             abort();
         for (size_t k = 0; k < w->bytes; k += 1 + w->bytes / 64)
             sum += bytes[k];

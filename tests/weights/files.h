@@ -61,8 +61,8 @@ static inline void refuse(const char *file, const char *set, const char *message
     weights_close(w);
 }
 
-/* The same for the content of a file, in a block of exactly its size so that sanitizers see reads past
- * its end. */
+/* The same for the content of a file, in a block of exactly its size so that sanitizers see reads
+ * past its end. */
 static inline void refuse_data(const void *data, size_t size, const char *set, const char *message)
 {
     struct weights *w = NULL;
@@ -96,8 +96,8 @@ static inline bool try_data(const void *data, size_t size, const char *set)
     return good;
 }
 
-/* Files that a real one becomes when cut short are refused; with bytes changed they are refused or read
- * within their bounds. */
+/* Files that a real one becomes when cut short are refused; with bytes changed they are refused or
+ * read within their bounds. */
 static inline void try_damaged(const char *file, const char *set)
 {
     size_t size = 0;

@@ -2,7 +2,7 @@
 #include "files.h"
 #include "weights/save.h"
 
-/* ---- written and read back --------------------------------------------------------------------- */
+/* ---- written and read back ------------------------------------------------------------------- */
 
 static void test_save(void)
 {
@@ -54,7 +54,7 @@ static void test_save_fails(void)
     }
 }
 
-/* ---- shards and folders ------------------------------------------------------------------------ */
+/* ---- shards and folders ---------------------------------------------------------------------- */
 
 static void save_one(const char *file, const char *name, float value)
 {
@@ -125,7 +125,7 @@ static void test_folder(void)
     weights_close(w);
 }
 
-/* ---- hostile headers --------------------------------------------------------------------------- */
+/* ---- hostile headers ------------------------------------------------------------------------- */
 
 #define F32(shape, offsets) "{\"dtype\":\"F32\",\"shape\":[" shape "],\"data_offsets\":[" offsets "]}"
 #define U8(shape, offsets) "{\"dtype\":\"U8\",\"shape\":[" shape "],\"data_offsets\":[" offsets "]}"

@@ -4,7 +4,7 @@
 #include "build_zip.h"
 #include "files.h"
 
-/* ---- pickles ----------------------------------------------------------------------------------- */
+/* ---- pickles --------------------------------------------------------------------------------- */
 
 #define TEXT(length, text) "X" length "\0\0\0" text
 #define STORAGE(type, key, elements)                                                               \
@@ -119,7 +119,7 @@ static void test_tensors(void)
     build_zip_free(&z);
 }
 
-/* ---- sets -------------------------------------------------------------------------------------- */
+/* ---- sets ------------------------------------------------------------------------------------ */
 
 #define ONE(digit) TENSOR("K" digit, "K\1\x85", "K\1\x85")
 #define SET(items) "}(" items "u"
@@ -167,7 +167,7 @@ static void test_sets(void)
                   "two tensors named w");
 }
 
-/* ---- hostile pickles --------------------------------------------------------------------------- */
+/* ---- hostile pickles ------------------------------------------------------------------------- */
 
 #define BIG "\x8a\x08\0\0\0\0\0\0\0\x40" /* 2^62 */
 
@@ -264,7 +264,7 @@ static void test_hostile(void)
         refuse_pickle(bad[i].pickle, bad[i].size, NULL, bad[i].message);
 }
 
-/* ---- pickle bombs ------------------------------------------------------------------------------ */
+/* ---- pickle bombs ---------------------------------------------------------------------------- */
 
 struct text {
     uint8_t *data;
@@ -337,7 +337,7 @@ static void test_bombs(void)
     refuse_bomb(&t, "share storages beyond reason");
 }
 
-/* ---- zip files --------------------------------------------------------------------------------- */
+/* ---- zip files ------------------------------------------------------------------------------- */
 
 static struct build_zip small_zip(bool zip64)
 {

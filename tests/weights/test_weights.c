@@ -5,7 +5,7 @@
 #include "files.h"
 #include "weights/made_up.h"
 
-/* ---- real files -------------------------------------------------------------------------------- */
+/* ---- real files ------------------------------------------------------------------------------ */
 
 static void test_golden(void)
 {
@@ -67,7 +67,7 @@ static int try_folder(const char *folder)
     return count;
 }
 
-/* ---- made-up models ---------------------------------------------------------------------------- */
+/* ---- made-up models -------------------------------------------------------------------------- */
 
 static void test_values(void)
 {
@@ -170,7 +170,7 @@ static void test_make_model(void)
     CHECK(strstr(test_message, "/dev/null/x"));
 }
 
-/* ---- listing ----------------------------------------------------------------------------------- */
+/* ---- listing --------------------------------------------------------------------------------- */
 
 static void test_inspect(void)
 {
@@ -190,7 +190,7 @@ static void test_inspect(void)
     CHECK(unreel_inspect(&test_log, "/nonexistent", keep_line, NULL) == UNREEL_EIO);
 }
 
-/* ---- binding ----------------------------------------------------------------------------------- */
+/* ---- binding --------------------------------------------------------------------------------- */
 
 static int bound_lines;
 static char bound_text[1 << 16];
