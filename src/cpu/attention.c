@@ -5,7 +5,7 @@
 
 #include "cpu/cpu.h"
 
-#define QUERIES 192 /* at most, a block */
+#define QUERIES 480 /* at most, a block */
 #define KEYS 128    /* a block; a multiple of every gemm_width */
 
 struct attention {
@@ -20,8 +20,8 @@ struct attention {
 /* A thread's memory. */
 struct workspace {
     float *q;          /* [queries, width] */
-    float *k;          /* [D, KEYS]: transposed */
-    float *v;          /* [KEYS, width] */
+    float *k;          /* [KEYS / panel, D, panel]: transposed */
+    float *v;          /* [width / panel, KEYS, panel] */
     float *scores;     /* [queries, KEYS] */
     float *out;        /* [queries, width], not yet divided by sum */
     float *most, *sum; /* [queries] */
@@ -82,21 +82,42 @@ static void soften(const struct attention *a, struct workspace *work, int64_t he
     }
 }
 
+/* Keys and values in panels as wide as a product: rows of a whole block lie a power of two apart and
+ * would share a few sets of the first-level cache. */
+static void load_keys(const struct attention *a, struct workspace *work, int64_t head, int64_t key,
+                      int64_t keys)
+{
+    const struct cpu_kernels *kernels = a->cpu->kernels;
+    const int64_t d = a->q->shape[2], panel = kernels->gemm_width;
+    for (int64_t j = 0; j < keys; j += panel)
+        kernels->transpose(work->k + j * d, panel, head_row(a->k, key + j, head), a->k->stride[0],
+                           keys - j < panel ? keys - j : panel, d);
+    for (int64_t j = 0; j < d; j += panel) {
+        int64_t count = d - j < panel ? d - j : panel;
+        float *to = work->v + j * KEYS;
+        for (int64_t i = 0; i < keys; i++, to += panel) {
+            kernels->convert((struct cpu_row){to, TENSOR_F32},
+                             cpu_row_at(head_row(a->v, key + i, head), j), count);
+            for (int64_t rest = count; rest < panel; rest++)
+                to[rest] = 0;
+        }
+    }
+}
+
 static void add_keys(const struct attention *a, struct workspace *work, int64_t head, int64_t query,
                      int64_t queries, int64_t key, int64_t keys)
 {
     const struct cpu_kernels *kernels = a->cpu->kernels;
     const int64_t d = a->q->shape[2], panel = kernels->gemm_width;
-    kernels->transpose(work->k, KEYS, head_row(a->k, key, head), a->k->stride[0], keys, d);
-    load_rows(a, work->v, a->v, key, keys, head);
+    load_keys(a, work, head, key, keys);
     memset(work->scores, 0, (size_t)(queries * KEYS) * sizeof(float));
     for (int64_t j = 0; j < keys; j += panel)
         kernels->gemm(work->scores + j, KEYS, work->q, a->width, queries, d,
-                      (struct cpu_row){work->k + j, TENSOR_F32}, KEYS);
+                      (struct cpu_row){work->k + j * d, TENSOR_F32}, panel);
     soften(a, work, head, query, queries, key, keys);
     for (int64_t j = 0; j < a->width; j += panel)
         kernels->gemm(work->out + j, a->width, work->scores, KEYS, queries, keys,
-                      (struct cpu_row){work->v + j, TENSOR_F32}, a->width);
+                      (struct cpu_row){work->v + j * KEYS, TENSOR_F32}, panel);
 }
 
 static void attend(const struct attention *a, struct workspace *work, int64_t index)

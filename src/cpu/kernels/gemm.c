@@ -64,19 +64,38 @@ void KERNEL(gemm)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m,
         tiles(y, ldy, x, ldx, m, k, w, ldw, true);
 }
 
+/* Squares of 16 go through a buffer in the first-level cache: whole rows in, whole columns out. */
+#define SQUARE 16
+
+static ALWAYS_INLINE void transpose_square(float *y, int64_t ldy, struct cpu_row x, int64_t ldx,
+                                           const int rows, const int columns)
+{
+    float square[SQUARE][SQUARE];
+    for (int r = 0; r < rows; r++) {
+        const float *from32 = (const float *)x.data + r * ldx;
+        const uint16_t *from16 = (const uint16_t *)x.data + r * ldx;
+#pragma omp simd
+        for (int i = 0; i < columns; i++)
+            square[r][i] = x.type == TENSOR_F32 ? from32[i] : bits_float((uint32_t)from16[i] << 16);
+    }
+    for (int i = 0; i < columns; i++) {
+#pragma omp simd
+        for (int r = 0; r < rows; r++)
+            y[i * ldy + r] = square[r][i];
+    }
+}
+
 void KERNEL(transpose)(float *y, int64_t ldy, struct cpu_row x, int64_t ldx, int64_t n, int64_t k)
 {
-    /* Eight rows at a time, so that their cache lines are met again. */
-    for (int64_t r = 0; r < n; r += 8) {
-        int64_t rows = n - r < 8 ? n - r : 8;
-        for (int64_t i = 0; i < k; i++) {
-            float *to = y + i * ldy + r;
-            for (int64_t j = 0; j < rows; j++) {
-                int64_t at = (r + j) * ldx + i;
-                to[j] = x.type == TENSOR_F32
-                            ? ((const float *)x.data)[at]
-                            : bits_float((uint32_t)((const uint16_t *)x.data)[at] << 16);
-            }
+    for (int64_t r = 0; r < n; r += SQUARE) {
+        for (int64_t i = 0; i < k; i += SQUARE) {
+            int rows = n - r < SQUARE ? (int)(n - r) : SQUARE;
+            int columns = k - i < SQUARE ? (int)(k - i) : SQUARE;
+            struct cpu_row from = cpu_row_at(x, r * ldx + i);
+            if (rows == SQUARE && columns == SQUARE)
+                transpose_square(y + i * ldy + r, ldy, from, ldx, SQUARE, SQUARE);
+            else
+                transpose_square(y + i * ldy + r, ldy, from, ldx, rows, columns);
         }
     }
 }
