@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "cpu/conv_fold.h"
+#include "cpu/conv_common.h"
 #include "cpu/load.h"
 #include "cpu/onednn.h"
 
@@ -114,22 +114,6 @@ static struct tile tile_at(const struct convolution *c, int64_t item)
     return tile;
 }
 
-/* One row of a window: pixels [column, column + columns) of x's row, zeros outside of it. */
-static void fill_row(char *to, const char *row, int64_t width, int64_t column, int64_t columns,
-                     size_t pixel)
-{
-    int64_t before = column < 0 ? -column : 0;
-    before = before < columns ? before : columns;
-    int64_t inside = width - (column + before);
-    inside = inside < 0 ? 0 : inside;
-    inside = inside < columns - before ? inside : columns - before;
-    memset(to, 0, (size_t)before * pixel);
-    memcpy(to + (size_t)before * pixel, row + (size_t)(column + before) * pixel,
-           (size_t)inside * pixel);
-    memset(to + (size_t)(before + inside) * pixel, 0,
-           (size_t)(columns - before - inside) * pixel);
-}
-
 /* The window [kt, rows, columns, Ci] that a tile is computed from. */
 static void fill_window(const struct convolution *c, const struct tile *tile, char *window)
 {
@@ -147,7 +131,7 @@ static void fill_window(const struct convolution *c, const struct tile *tile, ch
             if (r < 0 || r >= h)
                 memset(window, 0, (size_t)columns * pixel);
             else
-                fill_row(window, frame + (size_t)(r * width) * pixel, width, column, columns,
+                conv_fill_row(window, frame + (size_t)(r * width) * pixel, width, column, columns,
                          pixel);
         }
     }

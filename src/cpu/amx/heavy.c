@@ -49,22 +49,6 @@ static void linear(struct backend *b, const struct tensor *y, const struct tenso
         NEXT.linear(b, y, x, w, act);
 }
 
-static int conv_init(struct backend *b, struct conv *w)
-{
-    return NEXT.conv_init(b, w);
-}
-
-static void conv_finish(struct backend *b, struct conv *w)
-{
-    NEXT.conv_finish(b, w);
-}
-
-static void conv(struct backend *b, const struct tensor *y, const struct tensor *x, struct conv *w,
-                 enum activation act, bool accumulate)
-{
-    NEXT.conv(b, y, x, w, act, accumulate);
-}
-
 /* ---- attention ---------------------------------------------------------------------------- */
 
 struct heads {
@@ -128,8 +112,8 @@ const struct cpu_heavy cpu_amx = {
     .linear_init = linear_init,
     .linear_finish = linear_finish,
     .linear = linear,
-    .conv_init = conv_init,
-    .conv_finish = conv_finish,
-    .conv = conv,
+    .conv_init = amx_conv_init,
+    .conv_finish = amx_conv_finish,
+    .conv = amx_conv,
     .attention = attention,
 };

@@ -131,10 +131,12 @@ static ALWAYS_INLINE void finish_share(const struct finish *f, const struct kind
 
 /* ---- blocks ------------------------------------------------------------------------------- */
 
-/* Weights to bring into the second-level cache meanwhile. */
+/* What to bring into the second-level cache meanwhile: weights, `lines` each step, and a line each step
+ * of other memory. */
 struct ahead {
     const char *from;
-    int64_t lines; /* each step */
+    int64_t lines;
+    struct amx_fetch other;
 };
 
 static ALWAYS_INLINE void fetch_ahead(struct ahead *ahead)
@@ -142,59 +144,77 @@ static ALWAYS_INLINE void fetch_ahead(struct ahead *ahead)
     for (int64_t i = 0; i < ahead->lines; i++)
         _mm_prefetch(ahead->from + 64 * i, _MM_HINT_T1);
     ahead->from += 64 * ahead->lines;
+    if (ahead->other.bytes > 0)
+        _mm_prefetch(ahead->other.from, _MM_HINT_T1);
+    ahead->other.from += 64;
+    ahead->other.bytes -= 64;
 }
 
-static ALWAYS_INLINE void load_sums(const float *sums, const bool first, const bool two)
+/* What part of a 2 x 2 block of tiles there is, and whether it begins. */
+struct shape {
+    bool two_a, two_b, first;
+};
+
+static ALWAYS_INLINE void load_sums(const float *sums, const struct shape shape)
 {
-    if (first) {
+    if (shape.first) {
         TILE_ZERO(0);
-        TILE_ZERO(1);
-        if (two) {
+        if (shape.two_b)
+            TILE_ZERO(1);
+        if (shape.two_a)
             TILE_ZERO(2);
+        if (shape.two_a && shape.two_b)
             TILE_ZERO(3);
-        }
     } else {
         TILE_LOAD(0, sums, 64);
-        TILE_LOAD(1, sums + 256, 64);
-        if (two) {
+        if (shape.two_b)
+            TILE_LOAD(1, sums + 256, 64);
+        if (shape.two_a)
             TILE_LOAD(2, sums + 512, 64);
+        if (shape.two_a && shape.two_b)
             TILE_LOAD(3, sums + 768, 64);
-        }
     }
 }
 
-/* sums (+)= a run of up to 16 rows (two: 32) times a part of a panel; another block is finished
- * meanwhile. */
+static ALWAYS_INLINE void store_sums(float *sums, const struct shape shape)
+{
+    TILE_STORE(0, sums, 64);
+    if (shape.two_b)
+        TILE_STORE(1, sums + 256, 64);
+    if (shape.two_a)
+        TILE_STORE(2, sums + 512, 64);
+    if (shape.two_a && shape.two_b)
+        TILE_STORE(3, sums + 768, 64);
+}
+
+/* sums (+)= a run of rows times a part of a panel; another block is finished meanwhile. */
 static ALWAYS_INLINE void multiply(const struct amx_product *p, float *sums, const char *a,
-                                   const char *b, int64_t steps, const bool first, const bool two,
+                                   const char *b, int64_t steps, const struct shape shape,
                                    const struct finish *f, const struct kind kind,
                                    struct ahead ahead)
 {
     int64_t stride = p->a_stride, step = p->a_step;
     const char *a2 = a + p->a_half;
-    load_sums(sums, first, two);
+    load_sums(sums, shape);
     for (int64_t i = 0; i < steps; i++, a += step, a2 += step, b += AMX_STEP_BYTES) {
         TILE_STREAM(4, a, stride);
         TILE_LOAD(6, b, 64);
-        if (two)
+        if (shape.two_a)
             TILE_STREAM(5, a2, stride);
-        TILE_LOAD(7, b + TILE_BYTES, 64);
+        if (shape.two_b)
+            TILE_LOAD(7, b + TILE_BYTES, 64);
         TILE_MULTIPLY(0, 4, 6);
         if (f)
             finish_share(f, kind, i, steps);
         fetch_ahead(&ahead);
-        TILE_MULTIPLY(1, 4, 7);
-        if (two) {
+        if (shape.two_b)
+            TILE_MULTIPLY(1, 4, 7);
+        if (shape.two_a)
             TILE_MULTIPLY(2, 5, 6);
+        if (shape.two_a && shape.two_b)
             TILE_MULTIPLY(3, 5, 7);
-        }
     }
-    TILE_STORE(0, sums, 64);
-    TILE_STORE(1, sums + 256, 64);
-    if (two) {
-        TILE_STORE(2, sums + 512, 64);
-        TILE_STORE(3, sums + 768, 64);
-    }
+    store_sums(sums, shape);
 }
 
 /* Where a panel's run is: what all blocks share. */
@@ -217,16 +237,20 @@ static ALWAYS_INLINE void multiply_block(const struct amx_product *p, int block,
     const struct amx_run *run = &rows->run[at->run];
     const char *a = rows->a + run->offset;
     float *sums = sums_of(p, at->panel, block);
-    bool first = !at->run && !p->continues;
+    bool first = !at->run && !p->continues, wide = p->columns > AMX_NARROW;
     ahead.lines = (ahead.lines + run->steps - 1) / run->steps;
-    if (rows->rows > HALF && !first)
-        multiply(p, sums, a, at->b, run->steps, false, true, f, kind, ahead);
+    if (rows->rows > HALF && wide && !first)
+        multiply(p, sums, a, at->b, run->steps, (struct shape){true, true, false}, f, kind, ahead);
+    else if (rows->rows > HALF && wide)
+        multiply(p, sums, a, at->b, run->steps, (struct shape){true, true, true}, f, kind, ahead);
+    else if (rows->rows > HALF && !first)
+        multiply(p, sums, a, at->b, run->steps, (struct shape){true, false, false}, f, kind, ahead);
     else if (rows->rows > HALF)
-        multiply(p, sums, a, at->b, run->steps, true, true, f, kind, ahead);
+        multiply(p, sums, a, at->b, run->steps, (struct shape){true, false, true}, f, kind, ahead);
     else if (!first)
-        multiply(p, sums, a, at->b, run->steps, false, false, f, kind, ahead);
+        multiply(p, sums, a, at->b, run->steps, (struct shape){false, true, false}, f, kind, ahead);
     else
-        multiply(p, sums, a, at->b, run->steps, true, false, f, kind, ahead);
+        multiply(p, sums, a, at->b, run->steps, (struct shape){false, true, true}, f, kind, ahead);
 }
 
 static __attribute__((noinline)) void multiply_only(const struct amx_product *p, int block,
@@ -251,15 +275,32 @@ static ALWAYS_INLINE struct finish finish_of(const struct amx_product *p, int bl
     };
 }
 
+/* Steps that fetch: each block takes its share of the weights, and a line a step of the rest. */
+struct fetching {
+    struct ahead ahead;
+    int next; /* of p->fetch */
+};
+
+static struct ahead take_share(const struct amx_product *p, struct fetching *f, int64_t steps)
+{
+    struct ahead share = f->ahead;
+    f->ahead.from += 64 * share.lines;
+    f->ahead.other.from += 64 * steps;
+    f->ahead.other.bytes -= 64 * steps;
+    if (f->ahead.other.bytes <= 0 && f->next < p->fetches)
+        f->ahead.other = p->fetch[f->next++];
+    return share;
+}
+
 /* While a block is multiplied, the one before is finished. */
 static ALWAYS_INLINE void run_last(const struct amx_product *p, const struct place *at,
-                                   struct ahead ahead, const struct kind kind)
+                                   struct fetching *fetching, const struct kind kind)
 {
-    multiply_only(p, 0, at, ahead);
+    int64_t steps = p->block[0].run[at->run].steps;
+    multiply_only(p, 0, at, take_share(p, fetching, steps));
     for (int i = 1; i < p->blocks; i++) {
         struct finish f = finish_of(p, i - 1, at->panel);
-        ahead.from += 64 * ahead.lines;
-        multiply_block(p, i, at, &f, kind, ahead);
+        multiply_block(p, i, at, &f, kind, take_share(p, fetching, steps));
     }
     struct finish f = finish_of(p, p->blocks - 1, at->panel);
     finish_share(&f, kind, 0, 1);
@@ -271,37 +312,40 @@ static const char *weights_of(const struct amx_product *p, int64_t panel)
 }
 
 /* The weights that the next run needs. */
-static struct ahead ahead_of(const struct amx_product *p, const struct place *at)
+static void aim_ahead(const struct amx_product *p, const struct place *at, struct ahead *ahead)
 {
     const struct amx_run *run = p->block[0].run;
-    struct ahead ahead = {at->b + run[at->run].steps * AMX_STEP_BYTES, 0};
     int64_t steps = 0;
-    if (at->run + 1 < p->runs) {
+    ahead->from = at->b + run[at->run].steps * AMX_STEP_BYTES;
+    if (p->resident) {
+        steps = 0;
+    } else if (at->run + 1 < p->runs) {
         steps = run[at->run + 1].steps;
     } else if (at->panel + 1 < p->first_panel + p->panels) {
-        ahead.from = weights_of(p, at->panel + 1);
+        ahead->from = weights_of(p, at->panel + 1);
         steps = run[0].steps;
     }
-    ahead.lines = (steps * (AMX_STEP_BYTES / 64) + p->blocks - 1) / p->blocks;
-    return ahead;
+    ahead->lines = (steps * (AMX_STEP_BYTES / 64) + p->blocks - 1) / p->blocks;
 }
 
 static ALWAYS_INLINE void run_panels(const struct amx_product *p, const struct kind kind)
 {
     struct place at;
+    struct fetching fetching = {0};
     for (at.panel = p->first_panel; at.panel < p->first_panel + p->panels; at.panel++) {
         at.b = weights_of(p, at.panel);
         if (p->continues)
             for (int i = 0; i < p->blocks * AMX_SUM_BYTES; i += 64)
                 _mm_prefetch((const char *)sums_of(p, at.panel + 1, 0) + i, _MM_HINT_T1);
         for (at.run = 0; at.run < p->runs; at.run++) {
-            struct ahead ahead = ahead_of(p, &at);
+            int64_t steps = p->block[0].run[at.run].steps;
+            aim_ahead(p, &at, &fetching.ahead);
             if (at.run + 1 == p->runs && !p->unfinished)
-                run_last(p, &at, ahead, kind);
+                run_last(p, &at, &fetching, kind);
             else
-                for (int i = 0; i < p->blocks; i++, ahead.from += 64 * ahead.lines)
-                    multiply_only(p, i, &at, ahead);
-            at.b += p->block[0].run[at.run].steps * AMX_STEP_BYTES;
+                for (int i = 0; i < p->blocks; i++)
+                    multiply_only(p, i, &at, take_share(p, &fetching, steps));
+            at.b += steps * AMX_STEP_BYTES;
         }
     }
 }

@@ -47,12 +47,24 @@ struct amx_product {
     bool large;                 /* y will be out of the caches before it is read: it is written past */
                                 /* them, which spares reading its lines first */
     float *sums;                /* [blocks] AMX_SUM_BYTES, 64-byte aligned */
+    const struct amx_fetch *fetch; /* brought into the second-level cache meanwhile */
+    int fetches;
+    bool resident; /* the weights are there already */
     /* A product over more of K than fits the caches is made by several calls; sums wait in between. */
     bool continues, unfinished; /* sums hold something; y is not written yet */
     int64_t sums_stride;        /* floats from panel to panel; 0: all in the same place */
 };
 
+/* Up to this many outputs take half the time. */
+#define AMX_NARROW 16
+
 #define AMX_LARGE (4 << 20) /* bytes of y, from where on it counts as large */
+
+/* Memory that will be wanted soon. */
+struct amx_fetch {
+    const char *from;
+    int64_t bytes;
+};
 
 /* Between the two all products of a thread. */
 void amx_begin(void);
