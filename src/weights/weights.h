@@ -1,7 +1,7 @@
 /* Named tensors in files: safetensors (also sharded, with an index JSON) and PyTorch zip files.
  * Files are mapped, tensors are views of the mapping. Files are hostile: every size, offset and
- * product is checked, and what is wrong is refused with one line that names file and tensor. A file must not
- * shrink while it is open. */
+ * product is checked, and what is wrong is refused with one line that names file and tensor. A file
+ * must not shrink while it is open. */
 #pragma once
 
 #include "backend/tensor.h"
