@@ -102,13 +102,15 @@ static ALWAYS_INLINE void load_rows(__m512i r[16], const uint16_t *from, int64_t
                               : _mm512_setzero_si512();
 }
 
-/* Rows of a head lie far apart, in pages of their own: the processor does not foresee them. */
-static ALWAYS_INLINE void prefetch_rows(const uint16_t *from, int64_t stride, int64_t row,
-                                        int64_t rows, int width)
+/* A head's part of a key or value lies far from the next: the processor does not foresee it. */
+static ALWAYS_INLINE void fetch_key(const struct amx_attention *a, int64_t key)
 {
-    for (int64_t i = row; i < row + PIECE && i < rows; i++)
-        for (int d = 0; d < width; d += 32)
-            _mm_prefetch(from + i * stride + d, _MM_HINT_T0);
+    if (key >= a->keys)
+        return;
+    for (int d = 0; d < a->width; d += 32) {
+        _mm_prefetch(a->k + key * a->k_stride + d, _MM_HINT_T1);
+        _mm_prefetch(a->v + key * a->v_stride + d, _MM_HINT_T1);
+    }
 }
 
 /* Factor b of the scores: row i of a tile holds the pairs (2i, 2i + 1) of D of 16 queries. */
@@ -136,7 +138,6 @@ static void pack_keys(const struct work *w, int64_t first, int64_t pieces)
     const struct amx_attention *a = w->a;
     char *to = w->keys;
     for (int64_t piece = 0; piece < pieces; piece++) {
-        prefetch_rows(a->k, a->k_stride, first + (piece + 2) * PIECE, a->keys, a->width);
         for (int step = 0; step < w->steps; step++) {
             for (int half = 0; half < 2; half++, to += TILE_BYTES) {
                 __m512i r[16];
@@ -177,7 +178,6 @@ static void pack_values(const struct work *w, int64_t first, int64_t pieces)
         int64_t group = piece / GROUP * GROUP, key = first + piece * PIECE;
         int64_t count = pieces - group < GROUP ? pieces - group : GROUP;
         char *to = w->values + (group * w->steps + piece - group) * 2 * TILE_BYTES;
-        prefetch_rows(a->v, a->v_stride, key + 2 * PIECE, a->keys, a->width);
         for (int step = 0; step < w->steps; step++, to += count * 2 * TILE_BYTES) {
             for (int half = 0; half < 2; half++) {
                 int64_t d = 32 * step + 16 * half;
@@ -198,20 +198,24 @@ struct softmax {
 };
 
 /* 2^x to 0.2 %, which is less than bf16 rounds by: the fraction by a parabola (minimax on [0, 1)), the
- * exponent by the instruction for it. */
+ * exponent by the instruction for it. Half a unit of bf16 is added to the fraction, so that cutting
+ * off rounds. Sums of such values are too large by SURPLUS, within 0.1 %. */
+#define HALF_UNIT 0x1p-8f
+#define SURPLUS 1.0028f /* mean of 1 + 2^-8 / x, x being uniform in its logarithm on [1, 2) */
+
 static ALWAYS_INLINE __m512 exp2_coarse(__m512 x)
 {
     __m512 fraction = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
     __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.33718944f), fraction, _mm512_set1_ps(0.65763628f));
-    return _mm512_scalef_ps(_mm512_fmadd_ps(p, fraction, _mm512_set1_ps(1.0017247f)), x);
+    p = _mm512_fmadd_ps(p, fraction, _mm512_set1_ps(1.0017247f + HALF_UNIT));
+    return _mm512_scalef_ps(p, x);
 }
 
-/* Pairs of bf16: a the low half, b the high. */
+/* Pairs of bf16, cut off: a the low half, b the high. */
 static ALWAYS_INLINE __m512i pair_bf16(__m512 a, __m512 b)
 {
-    __m512i half = _mm512_set1_epi32(0x8000), high = _mm512_set1_epi32((int)0xffff0000);
-    __m512i low = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(a), half), 16);
-    return _mm512_ternarylogic_epi32(high, _mm512_add_epi32(_mm512_castps_si512(b), half), low,
+    return _mm512_ternarylogic_epi32(_mm512_set1_epi32((int)0xffff0000), _mm512_castps_si512(b),
+                                     _mm512_srli_epi32(_mm512_castps_si512(a), 16),
                                      0xea); /* high & b | low */
 }
 
@@ -328,6 +332,7 @@ struct meeting {
     int64_t pieces; /* of keys */
     int64_t keys;   /* that are there; the last piece may be filled up */
     bool first;     /* keys these queries meet */
+    int64_t next;   /* key of the next block to bring into the cache meanwhile; past all: none */
 };
 
 /* Scores of a piece; those of keys that are not there become -FLT_MAX / 2. */
@@ -445,6 +450,7 @@ static ALWAYS_INLINE void meet(const struct meeting *m, int steps)
         __m512 sum_a = s.sum_a, sum_b = s.sum_b;
         for (int i = 0; i < count; i++) {
             const struct overlap o = {&s, w->scores, w->probabilities + i * TILE_BYTES};
+            fetch_key(w->a, m->next + group + i);
             if (group + i + 1 < m->pieces)
                 score_piece(m, group + i + 1, steps, &o);
             else
@@ -497,7 +503,7 @@ static void store_queries(const struct work *w, int64_t block)
         for (int half = 0; half < 2; half++) {
             int64_t query = block * QUERIES + 16 * half;
             __m512 inverse = _mm512_div_ps(
-                _mm512_set1_ps(1), _mm512_load_ps(w->sum + block * QUERIES + 16 * half));
+                _mm512_set1_ps(SURPLUS), _mm512_load_ps(w->sum + block * QUERIES + 16 * half));
             __m512i r[16];
             for (int i = 0; i < 16; i++)
                 r[i] = _mm512_castps_si512(_mm512_mul_ps(
@@ -519,10 +525,13 @@ void amx_attention(const struct amx_attention *attention, void *memory)
     for (int64_t first = 0; first < attention->keys; first += w.block_keys) {
         int64_t keys = attention->keys - first;
         keys = keys < w.block_keys ? keys : w.block_keys;
-        struct meeting m = {&w, 0, (keys + PIECE - 1) / PIECE, keys, first == 0};
+        struct meeting m = {&w, 0, (keys + PIECE - 1) / PIECE, keys, first == 0, 0};
         pack_keys(&w, first, m.pieces);
         pack_values(&w, first, m.pieces);
         for (; m.block < w.blocks; m.block++) {
+            /* the last PIECE blocks of queries fetch, a key for each piece they meet */
+            int64_t late = m.block - (w.blocks - PIECE);
+            m.next = late < 0 ? attention->keys : first + w.block_keys + late * m.pieces;
             meet_any(&m);
             if (first + keys == attention->keys)
                 store_queries(&w, m.block);

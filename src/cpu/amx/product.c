@@ -387,8 +387,10 @@ void amx_pack_rows(char *to, const uint16_t *x, int64_t stride, int64_t rows, in
                 _mm512_store_si512(at, _mm512_setzero_si512());
             continue;
         }
-        for (int64_t i = 0; i < whole; i++, at += 2 * TILE_BYTES, from += AMX_STEP)
+        for (int64_t i = 0; i < whole; i++, at += 2 * TILE_BYTES, from += AMX_STEP) {
+            _mm_prefetch(from + 2 * stride, _MM_HINT_T0);
             _mm512_store_si512(at, _mm512_loadu_si512(from));
+        }
         if (rest)
             _mm512_store_si512(at, _mm512_maskz_loadu_epi16(rest, from));
     }
