@@ -2,7 +2,6 @@
 #pragma once
 
 #define SCHEDULE_LEVELS 1000
-#define SCHEDULE_STEPS_MAX 1000
 
 struct schedule {
     float sigma[SCHEDULE_LEVELS];    /* falling from 1, shifted */
