@@ -172,6 +172,45 @@ UNREEL_API void unreel_session_close(unreel_session *session);
 /* Asks the worker to stop; pictures already made can still be pulled, then UNREEL_ECANCELED. */
 UNREEL_API void unreel_session_cancel(unreel_session *session);
 
+/* ---- steering ----------------------------------------------------------------------------- */
+
+/* All of these return at once, from any thread, and take effect at the next chunk border. Asked again
+ * before it took effect, the later change counts. The number of a change is what unreel_frame.scene
+ * of the pictures made under it holds. */
+
+enum unreel_switch {
+    /* As the option "prompt_switch" says. */
+    UNREEL_SWITCH_DEFAULT,
+    /* The caches stay; the text embedding moves to the new prompt over "blend_chunks" chunks. */
+    UNREEL_SWITCH_BLEND,
+    /* Keys and values of the window are computed again from its clean latents under the new prompt,
+     * those of the sink too if "recache_sink" says so. */
+    UNREEL_SWITCH_RECACHE,
+    /* A new scene: nothing of the past is kept. Its first picture has UNREEL_FRAME_CUT. */
+    UNREEL_SWITCH_CUT,
+};
+
+/* A new prompt, UTF-8, copied; at most UNREEL_PROMPT_MAX bytes. With `eager`, pictures that are made
+ * but not yet taken when the change takes effect are dropped (their numbers stay unused only inside
+ * unreel_stats.pictures_dropped: frame.index goes on without gaps). Returns the number of the change,
+ * from 1, or a negative code. */
+#define UNREEL_PROMPT_MAX 16384
+UNREEL_API int64_t unreel_session_set_prompt(unreel_session *session, const char *prompt,
+                                             enum unreel_switch how, int eager);
+
+/* Noise of another seed from the next chunk on. Returns the number of the change. */
+UNREEL_API int64_t unreel_session_set_seed(unreel_session *session, int64_t seed);
+
+/* The video begins anew, as a cut with the present prompt and seed. Returns the number of the change. */
+UNREEL_API int64_t unreel_session_reset(unreel_session *session);
+
+/* Holds the generation before the next chunk, or lets it go on. Pictures already made can be pulled. */
+UNREEL_API void unreel_session_pause(unreel_session *session, int paused);
+
+/* The prompt that the newest change asks for, UTF-8. To be freed by unreel_free. NULL: no memory. */
+UNREEL_API char *unreel_session_prompt(unreel_session *session);
+UNREEL_API void unreel_free(void *memory); /* NULL is fine */
+
 /* ---- frames ------------------------------------------------------------------------------- */
 
 enum unreel_format {
@@ -179,6 +218,11 @@ enum unreel_format {
     UNREEL_FORMAT_NV12, /* BT.709, limited range: data[0..1] = Y, UV */
     UNREEL_FORMAT_RGB,  /* packed, 3 bytes a pixel */
     UNREEL_FORMAT_BGRX, /* packed, 4 bytes a pixel */
+};
+
+enum unreel_frame_flags {
+    UNREEL_FRAME_CUT = 1,    /* the first picture of a scene that owes nothing to the one before */
+    UNREEL_FRAME_CHANGE = 2, /* the first picture made under its `scene` */
 };
 
 /* One picture. Read only, reference counted, valid after session and engine are gone. */
@@ -190,6 +234,8 @@ typedef struct unreel_frame {
     int64_t index; /* from 0, without gaps */
     int64_t chunk; /* which chunk of the session it came with */
     double time;   /* seconds from the video's start: index / fps */
+    int64_t scene; /* number of the newest change (prompt, seed, reset) it was made under, from 0 */
+    unsigned flags; /* of enum unreel_frame_flags */
 } unreel_frame;
 
 UNREEL_API unreel_frame *unreel_frame_ref(unreel_frame *frame);
@@ -222,6 +268,15 @@ typedef struct unreel_stats {
     double seconds_total;    /* from opening the session until now, or until it ended */
     double chunk_p50, chunk_p99; /* seconds a chunk, from the last 512 */
     uint64_t bytes_weights, bytes_cache, bytes_work; /* memory on the device */
+
+    int64_t seed;             /* in effect */
+    int64_t scene_asked;      /* number of the newest change, 0: none yet */
+    int64_t scene;            /* number of the newest change in effect */
+    int64_t pictures_dropped; /* made, but dropped by an eager change */
+    int pictures_waiting;     /* made, not yet taken */
+    int paused;
+    double seconds_change; /* from asking for the newest change that has a picture to that picture's
+                              being ready; 0: none yet */
 } unreel_stats;
 
 UNREEL_API void unreel_session_stats(unreel_session *session, unreel_stats *stats);
