@@ -73,9 +73,9 @@ _Static_assert(KERNEL_DIMS == TENSOR_DIMS && KERNEL_TERMS == COMBINE_TERMS, "siz
 #endif
 
 /* A matrix; each row is contiguous. Outputs may be KERNEL_E4M3 where a function says so: row r holds
- * value / scale[r], where scale[r] = (largest magnitude of the row) / 448, or 1 if that is 0, is
- * written by the kernel. With `fixed_scale` scale[0] is read instead and is that of all rows; what
- * does not fit becomes +-448. NaN stays NaN. */
+ * value / scale[r], where the kernel writes scale[r] = max(largest magnitude of the row / 448, 2^-100).
+ * With `fixed_scale` scale[0] is read instead and is that of all rows; what does not fit becomes
+ * +-448. NaN stays NaN. */
 struct kernel_rows {
     void *data;
     enum kernel_type type;

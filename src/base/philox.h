@@ -4,8 +4,15 @@
 
 #include <stdint.h>
 
+#ifdef __CUDACC__
+#define PHILOX_FUNCTION static inline __host__ __device__
+#else
+#define PHILOX_FUNCTION static inline
+#endif
+
 /* One block: counter and key to four random words. */
-static inline void philox_4x32_10(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
+PHILOX_FUNCTION void philox_4x32_10(const uint32_t counter[4], const uint32_t key[2],
+                                    uint32_t out[4])
 {
     uint32_t a = counter[0], b = counter[1], c = counter[2], d = counter[3], k0 = key[0], k1 = key[1];
     for (int round = 0; round < 10; round++) {

@@ -1,0 +1,62 @@
+/* Stands in for CUDA's header where kernels run as host C++: what the kernels of cuda/ use of the
+ * language and of the run-time library, see emulate.h. */
+#pragma once
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tuple>
+
+#include "cuda_runtime_api.h"
+#include "emulate.h"
+
+#define __global__
+#define __device__
+#define __host__
+/* One place for all, so that it can be filled with NaN before each block. */
+#define __shared__ static __attribute__((section("emulated_shared")))
+
+struct dim3 {
+    unsigned x, y, z;
+    constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z)
+    {
+    }
+};
+
+/* Of the thread that runs now. */
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+static inline void __syncthreads()
+{
+    emulate_barrier();
+}
+
+static inline float __shfl_xor_sync(unsigned mask, float x, int other)
+{
+    return emulate_shuffle_xor(mask, x, other);
+}
+
+struct cudaLaunchConfig_t {
+    dim3 gridDim, blockDim;
+    size_t dynamicSmemBytes;
+    cudaStream_t stream;
+};
+
+/* As CUDA's, but the kernel has run when it returns. */
+template <typename... P, typename... A>
+static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(P...),
+                                             A &&...arguments)
+{
+    struct call {
+        void (*kernel)(P...);
+        std::tuple<P...> arguments;
+    } call = {kernel, std::tuple<P...>(arguments...)};
+    return emulate_launch(
+        config->gridDim, config->blockDim,
+        [](void *opaque) {
+            struct call *call = static_cast<struct call *>(opaque);
+            std::apply(call->kernel, call->arguments);
+        },
+        &call);
+}

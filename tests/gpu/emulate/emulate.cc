@@ -1,0 +1,230 @@
+#include "cuda_runtime.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+#define WARP 32
+#define THREADS_MAX 1024
+#define STACK_BYTES (64 * 1024)
+#define SHARED_MAX 16 /* pieces a block */
+
+/* jumping between stacks costs nanoseconds; swapcontext() makes two system calls, but is what the
+ * address sanitizer knows */
+#if defined(__SANITIZE_ADDRESS__)
+#define JUMPS 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define JUMPS 0
+#endif
+#endif
+#ifndef JUMPS
+#define JUMPS 1
+#endif
+
+dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace
+{
+enum state { RUNNING, AT_BARRIER, AT_SHUFFLE, ENDED };
+
+struct thread {
+    ucontext_t context;
+    jmp_buf jump;
+    bool begun;
+    enum state state;
+    float given; /* to a shuffle */
+};
+
+/* What runs now; one host thread at a time. */
+struct machine {
+    ucontext_t context;
+    jmp_buf jump;
+    thread threads[THREADS_MAX];
+    char *stacks;
+    thread *current;
+    float taken[THREADS_MAX]; /* what the lanes gave, when the last one had */
+    void *shared[SHARED_MAX];
+    int shared_count;
+    void (*body)(void *);
+    void *opaque;
+    unsigned turn; /* of orders */
+};
+
+machine m;
+
+[[noreturn]] void die(const char *what)
+{
+    fprintf(stderr, "emulation: block %u of %u, %u threads: %s\n", blockIdx.x, gridDim.x,
+            blockDim.x, what);
+    abort();
+}
+
+/* To the scheduler, until it resumes this thread. */
+__attribute__((noinline)) void leave(enum state state)
+{
+    thread *t = m.current;
+    t->state = state;
+#if JUMPS
+    if (!_setjmp(t->jump))
+        _longjmp(m.jump, 1);
+#else
+    swapcontext(&t->context, &m.context);
+#endif
+}
+
+/* Every thread of every block: a coroutine serves one after another. */
+void serve()
+{
+    for (;;) {
+        m.body(m.opaque);
+        leave(ENDED);
+    }
+}
+
+__attribute__((noinline)) void resume(thread *t)
+{
+    m.current = t;
+    threadIdx = dim3((unsigned)(t - m.threads), 0, 0);
+    t->state = RUNNING;
+#if JUMPS
+    if (_setjmp(m.jump))
+        return;
+    if (t->begun)
+        _longjmp(t->jump, 1);
+    t->begun = true;
+    setcontext(&t->context);
+#else
+    swapcontext(&m.context, &t->context);
+#endif
+}
+
+void create_threads()
+{
+    m.stacks = static_cast<char *>(malloc((size_t)THREADS_MAX * STACK_BYTES));
+    if (!m.stacks)
+        die("out of memory");
+    for (int i = 0; i < THREADS_MAX; i++) {
+        thread *t = &m.threads[i];
+        getcontext(&t->context);
+        t->context.uc_stack.ss_sp = m.stacks + (size_t)i * STACK_BYTES;
+        t->context.uc_stack.ss_size = STACK_BYTES;
+        makecontext(&t->context, serve, 0);
+    }
+}
+
+/* The i-th of n in the order of a turn: forward, backward, or with a stride that is odd, so that it
+ * reaches all of a power of two. */
+int pick(int i, int n, unsigned turn)
+{
+    if (turn % 3 == 2 && (n & (n - 1)) == 0)
+        return (i * 13 + (int)(turn / 3)) & (n - 1);
+    return turn % 3 == 1 ? n - 1 - i : i;
+}
+
+/* Lanes that could go on have done so; says whether they all wait for a shuffle, which then happens. */
+bool shuffle(thread *lane, float *taken)
+{
+    int waiting = 0;
+    for (int i = 0; i < WARP; i++)
+        waiting += lane[i].state == AT_SHUFFLE;
+    if (!waiting)
+        return false;
+    if (waiting < WARP)
+        die("a shuffle that not all 32 lanes reach");
+    for (int i = 0; i < WARP; i++) {
+        taken[i] = lane[i].given;
+        lane[i].state = RUNNING;
+    }
+    return true;
+}
+
+/* A warp until all its threads wait for a barrier or have ended. */
+void run_warp(int first, int lanes)
+{
+    do {
+        m.turn++;
+        for (int i = 0; i < lanes; i++) {
+            thread *t = &m.threads[first + pick(i, lanes, m.turn)];
+            if (t->state == RUNNING)
+                resume(t);
+        }
+        if (lanes < WARP) {
+            for (int i = 0; i < lanes; i++)
+                if (m.threads[first + i].state == AT_SHUFFLE)
+                    die("a shuffle in a warp of fewer than 32 lanes");
+            return;
+        }
+    } while (shuffle(&m.threads[first], &m.taken[first]));
+}
+
+void run_block(int threads)
+{
+    int warps = (threads + WARP - 1) / WARP, ended = 0;
+    m.shared_count = 0;
+    for (int i = 0; i < threads; i++)
+        m.threads[i].state = RUNNING;
+    while (ended < threads) {
+        unsigned turn = m.turn;
+        for (int i = 0; i < warps; i++) {
+            int first = pick(i, warps, turn) * WARP;
+            run_warp(first, threads - first < WARP ? threads - first : WARP);
+        }
+        ended = 0;
+        for (int i = 0; i < threads; i++)
+            ended += m.threads[i].state == ENDED;
+        if (ended && ended < threads)
+            die("a barrier that not all threads reach");
+        for (int i = 0; i < threads && !ended; i++)
+            m.threads[i].state = RUNNING;
+    }
+}
+} // namespace
+
+void emulate_barrier()
+{
+    leave(AT_BARRIER);
+}
+
+float emulate_shuffle_xor(unsigned mask, float x, int other)
+{
+    if (mask != 0xffffffff || other < 0 || other >= WARP)
+        die("a shuffle of part of a warp");
+    m.current->given = x;
+    leave(AT_SHUFFLE);
+    return m.taken[(m.current - m.threads) ^ other];
+}
+
+void emulate_shared(void *memory, size_t bytes)
+{
+    for (int i = 0; i < m.shared_count; i++) {
+        if (m.shared[i] == memory)
+            return;
+    }
+    if (m.shared_count == SHARED_MAX)
+        die("too many pieces of shared memory");
+    m.shared[m.shared_count++] = memory;
+    memset(memory, 0xff, bytes);
+}
+
+cudaError_t emulate_launch(const dim3 &grid, const dim3 &block, void (*body)(void *), void *opaque)
+{
+    int threads = (int)block.x;
+    if (block.x < 1 || block.x > THREADS_MAX || block.y != 1 || block.z != 1 || grid.x < 1 ||
+        grid.x > 0x7fffffff || grid.y != 1 || grid.z != 1)
+        return cudaErrorInvalidConfiguration;
+    if (!m.stacks)
+        create_threads();
+    gridDim = grid;
+    blockDim = block;
+    m.body = body;
+    m.opaque = opaque;
+    bool backward = m.turn & 1;
+    for (unsigned i = 0; i < grid.x; i++) {
+        blockIdx = dim3(backward ? grid.x - 1 - i : i, 0, 0);
+        run_block(threads);
+    }
+    return cudaSuccess;
+}

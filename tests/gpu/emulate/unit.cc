@@ -1,0 +1,2 @@
+/* One file of kernels as host C++; UNIT names it. */
+#include UNIT
