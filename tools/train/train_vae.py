@@ -1,0 +1,136 @@
+"""Stage 1: the VAE on rendered clips.
+
+    python3 tools/train/train_vae.py --run RUN --minutes 40
+
+L1 of pictures and of their gradients; latents get noise of a tenth of their size and are held near
+that size, so that the decoder forgives what the transformer does not get exactly right.
+"""
+import argparse
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import common
+import optim
+import vae
+import world
+
+NOISE = 0.1
+
+
+def clips(rng, count, pictures, width, height, whole):
+    """[count, pictures, 3, height, width] in [-1, 1]: crops of pictures of `whole` size."""
+    out = np.empty((count, pictures, height, width, 3), np.uint8)
+    for i in range(count):
+        s = world.scene(int(rng.integers(1 << 62)), changes=rng.random() < 0.15, pictures=93)
+        first = int(rng.integers(0, 80))
+        if s.change >= 0:
+            first = max(0, s.change + int(rng.integers(-4, 8)))
+        full = world.render(s, first, pictures, *whole)
+        y = int(rng.integers(0, (whole[1] - height) // 8 + 1)) * 8
+        x = int(rng.integers(0, (whole[0] - width) // 8 + 1)) * 8
+        out[i] = full[:, y:y + height, x:x + width]
+    return torch.from_numpy(out).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+
+
+def loss_of(model, x, dtype):
+    mu, _ = model.encode(x.to(dtype))
+    z = mu.float() + NOISE * torch.randn_like(mu, dtype=torch.float32)
+    y = model.decode(z.to(dtype)).float()
+    d = y - x
+    flat = d.abs().mean()
+    edges = (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
+    motion = (d[:, 1:] - d[:, :-1]).abs().mean() if d.shape[1] > 1 else 0
+    size = mu.float().square().mean()
+    return flat + 0.5 * edges + 0.25 * motion + 2 * d.square().mean() + 1e-3 * size, flat, size, y
+
+
+@torch.no_grad()
+def evaluate(model, size, dtype, count=12):
+    """PSNR in dB over unseen whole scenes, and pairs of pictures to look at."""
+    rng = np.random.default_rng(99)
+    error, rows = [], []
+    for _ in range(count):
+        x = clips(rng, 1, 17, *size, size)
+        mu, _ = model.encode(x.to(dtype))
+        y = model.decode(mu).float().clamp(-1, 1)
+        error.append(((x - y) / 2).square().mean().item())
+        both = torch.stack([x[0, 0], y[0, 0], x[0, 11], y[0, 11]])
+        rows.append((both.permute(0, 2, 3, 1).numpy() + 1) / 2)
+    return float(np.mean([-10 * np.log10(e) for e in error])), np.stack(rows)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--run", required=True)
+    p.add_argument("--dim", type=int, default=16)
+    p.add_argument("--size", default="160x96")
+    p.add_argument("--crop", default="96x96")
+    p.add_argument("--batch", type=int, default=4)
+    p.add_argument("--pictures", type=int, default=9, help="a clip; 1: stills, to begin with")
+    p.add_argument("--steps", type=int, default=20000)
+    p.add_argument("--minutes", type=float, default=0, help="instead of --steps")
+    p.add_argument("--lr", type=float, default=1e-3)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--device", default="cpu")
+    p.add_argument("--report", type=int, default=50)
+    p.add_argument("--seed", type=int, default=1)
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    size, crop = (tuple(map(int, s.split("x"))) for s in (a.size, a.crop))
+    run = common.Run(a.run, "vae", vars(a))
+    torch.manual_seed(a.seed)
+    model = vae.VAE(a.dim).to(a.device)
+    start = 0
+    state = run.load()
+    if state:
+        model.load_state_dict(state["model"])
+        start = state["step"]
+    ema = common.EMA(model, 0.998)
+    if state:
+        ema.model.load_state_dict(state["ema"])
+    optimiser = optim.Optimiser(model, a.lr)
+    if state and "optimiser" in state:
+        optimiser.load_state_dict(state["optimiser"])
+    rng = np.random.default_rng(a.seed + start)
+    torch.manual_seed(a.seed + start)
+    budget = common.Budget(a.steps, a.minutes * 60)
+    dtype = torch.bfloat16
+    sums, step = [], start
+    while budget.share(step) < 1:
+        rate = common.learning_rate(int(budget.share(step) * 10000), 10000, a.lr)
+        if step - start < 100:
+            rate *= (step - start + 1) / 100
+        if a.pictures == 1:
+            x = clips(rng, 5 * a.batch, 1, *crop, size).to(a.device)
+        else:
+            x = clips(rng, a.batch, a.pictures, *crop, size).to(a.device)
+        loss, flat, latent, _ = loss_of(model, x, dtype)
+        optimiser.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if torch.isfinite(norm):
+            optimiser.step(rate)
+            ema.update(model, step)
+        step += 1
+        sums.append((loss.item(), flat.item(), latent.item()))
+        if step % a.report == 0:
+            mean = np.mean(sums[-a.report:], 0)
+            run.report(step=step, loss=float(mean[0]), l1=float(mean[1]), latent=float(mean[2]),
+                       lr=rate)
+        if step % (10 * a.report) == 0:
+            psnr, sheet = evaluate(ema.model, size, dtype)
+            run.report(step=step, psnr=psnr)
+            run.sheet("pairs", sheet)
+            run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step, dim=a.dim,
+                     optimiser=optimiser.state_dict())
+    psnr, sheet = evaluate(ema.model, size, dtype, 24)
+    run.report(step=step, psnr=psnr, final=1)
+    run.sheet("pairs", sheet)
+    run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step, dim=a.dim,
+             optimiser=optimiser.state_dict())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+/* Which scenes there are. */
+#include <math.h>
+
+#include "random.h"
+#include "world.h"
+
+#define BIT(x) (1u << (x))
+
+static const struct {
+    unsigned grounds, motions;
+} allowed[THINGS] = {
+    [THING_SAILBOAT] = {BIT(GROUND_SEA), BIT(LEFT) | BIT(RIGHT)},
+    [THING_BALLOON] = {BIT(GROUND_SEA) | BIT(GROUND_HILLS) | BIT(GROUND_DESERT) | BIT(GROUND_CITY),
+                       BIT(LEFT) | BIT(RIGHT) | BIT(RISING) | BIT(SINKING)},
+    [THING_BIRD] = {BIT(GROUND_SEA) | BIT(GROUND_HILLS) | BIT(GROUND_DESERT) | BIT(GROUND_CITY),
+                    BIT(LEFT) | BIT(RIGHT) | BIT(CIRCLING)},
+    [THING_BALL] = {BIT(GROUND_HILLS) | BIT(GROUND_DESERT) | BIT(GROUND_CITY),
+                    BIT(LEFT) | BIT(RIGHT) | BIT(BOUNCING)},
+    [THING_TRAIN] = {BIT(GROUND_HILLS) | BIT(GROUND_DESERT) | BIT(GROUND_CITY),
+                     BIT(LEFT) | BIT(RIGHT)},
+};
+
+int world_allows(const struct attributes *a)
+{
+    return a->time >= 0 && a->time < TIMES && a->weather >= 0 && a->weather < WEATHERS &&
+           a->ground >= 0 && a->ground < GROUNDS && a->color >= 0 && a->color < COLORS &&
+           a->thing >= 0 && a->thing < THINGS && a->motion >= 0 && a->motion < MOTIONS &&
+           (allowed[a->thing].grounds & BIT(a->ground)) &&
+           (allowed[a->thing].motions & BIT(a->motion)) &&
+           !(a->ground == GROUND_DESERT && a->weather == WEATHER_SNOW);
+}
+
+void world_place(struct scene *s, uint64_t seed, const struct attributes *a)
+{
+    uint64_t state = seed ^ 0x706f737463617264u;
+    *s = (struct scene){.seed = seed, .first = *a, .then = *a, .change = -1};
+    s->phase = random_unit(&state);
+    s->scroll = random_between(&state, 0, 8);
+    s->sky = random_unit(&state);
+    s->size = random_between(&state, 0.95f, 1.1f);
+    s->x = random_between(&state, 0, 1);
+    s->y = random_between(&state, 0, 1);
+    if (random_unit(&state) < 0.12f && a->motion != LEFT && a->motion != RIGHT)
+        s->pan = random_unit(&state) < 0.5f ? -0.05f : 0.05f;
+}
+
+/* One attribute that may change in a scene gets another value. */
+static void change_one(struct attributes *a, uint64_t *state)
+{
+    const struct attributes before = *a;
+    do {
+        *a = before;
+        switch (random_below(state, 3)) {
+        case 0:
+            a->time = random_below(state, TIMES);
+            break;
+        case 1:
+            a->weather = random_below(state, WEATHERS);
+            break;
+        default:
+            a->color = random_below(state, COLORS);
+        }
+    } while (!world_allows(a) || (a->time == before.time && a->weather == before.weather &&
+                                  a->color == before.color));
+}
+
+void world_scene(struct scene *s, uint64_t seed, int changes, int pictures)
+{
+    uint64_t state = seed;
+    struct attributes a;
+    do {
+        a.thing = random_below(&state, THINGS);
+        a.ground = random_below(&state, GROUNDS);
+        a.motion = random_below(&state, MOTIONS);
+        a.time = random_below(&state, TIMES);
+        a.weather = random_below(&state, WEATHERS);
+        a.color = random_below(&state, COLORS);
+        a.fast = random_below(&state, 2);
+    } while (!world_allows(&a));
+    world_place(s, random_next(&state), &a);
+    int borders = (pictures - 9) / 12;
+    if (changes && borders > 0) {
+        s->change = 9 + 12 * random_below(&state, borders);
+        change_one(&s->then, &state);
+    }
+}
