@@ -13,10 +13,9 @@ import struct
 
 import torch
 
-import encode
 import vae
 
-TYPES = {torch.bfloat16: "BF16", torch.float32: "F32"}
+TYPES = {torch.bfloat16: "BF16", torch.float32: "F32", torch.int32: "I32"}
 
 
 def save(path, tensors, metadata=None):
@@ -43,13 +42,19 @@ def transformer_config(s):
             "eps": 1e-6}
 
 
+def statistics_of(run):
+    """Mean and deviation of mu over the encoded clips."""
+    import encode
+    mean, std = encode.statistics(encode.Clips(run).open()[0])
+    return mean * mean.new_tensor(vae.STD) + mean.new_tensor(vae.MEAN), std * std.new_tensor(vae.STD)
+
+
 @torch.no_grad()
 def export_vae(run, to, dtype):
     state = torch.load(run / "vae.pt", map_location="cpu")
     model = vae.VAE(state["dim"])
     model.load_state_dict(state["ema"])
-    latents, _ = encode.Clips(run).open()
-    vae.fold_statistics(model, *encode.statistics(latents))
+    vae.fold_statistics(model, *statistics_of(run))
     save(to / "Wan2.1_VAE.safetensors", {k: v.to(dtype) for k, v in model.state_dict().items()})
 
 
