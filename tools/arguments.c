@@ -1,5 +1,6 @@
 #include "arguments.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,24 @@ static int read_set(struct reader *r, const char *inlined)
     return code;
 }
 
+/* Outputs that may be given several times: the values are lines of one text. */
+static int add_value(struct reader *r, const unreel_option_info *info, const char *value)
+{
+    static const char *const several[] = {"rtmp", "srt", "hls", "record", "v4l2"};
+    const char *before = unreel_options_get(r->arguments->options, info->name);
+    char *lines = NULL;
+    bool adds = false;
+    for (size_t i = 0; i < sizeof several / sizeof *several; i++)
+        adds = adds || !strcmp(info->name, several[i]);
+    if (!adds || !before || !*before)
+        return set_option(r, info->name, value);
+    if (asprintf(&lines, "%s\n%s", before, value) < 0)
+        return EXIT_ERROR;
+    int code = set_option(r, info->name, lines);
+    free(lines);
+    return code;
+}
+
 /* `name` is what stands between "--" and "=". */
 static int read_option(struct reader *r, const char *name, const char *inlined)
 {
@@ -98,7 +117,7 @@ static int read_option(struct reader *r, const char *name, const char *inlined)
         return set_option(r, info->name, inlined ? inlined : negated ? "false" : "true");
     const char *value;
     int code = take_value(r, name, inlined, &value);
-    return code ? code : set_option(r, info->name, value);
+    return code ? code : add_value(r, info, value);
 }
 
 static int read_long(struct reader *r, const char *text)

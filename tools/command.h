@@ -25,6 +25,7 @@ void help_overview(void);
 void help_command(const struct command *command);
 
 int run_generate(struct console *console, const struct arguments *arguments);
+int run_live(struct console *console, const struct arguments *arguments);
 int run_inspect(struct console *console, const struct arguments *arguments);
 int run_check(struct console *console, const struct arguments *arguments);
 int run_bench(struct console *console, const struct arguments *arguments);

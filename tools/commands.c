@@ -9,6 +9,16 @@ static const char *const check_options[] = {"device", "dtype", "threads", NULL};
 static const char *const bench_options[] = {"shape", "bench_blocks", "bench_window", "bench_chunks",
                                             "bench_stages", "size", "num_frame_per_block", "device",
                                             "dtype", "threads", "seed", "json", NULL};
+/* clang-format off */
+static const char *const live_options[] = {
+    "prompt", "image", "seed",
+    "config_path", "model", "checkpoint_path", "use_ema", "decoder", "decoder_path", "device", "dtype",
+    "threads",
+    "num_output_frames", "size", "width", "height", "fps", "window", "sink",
+    "preview", "rtmp", "srt", "hls", "hls_segments", "record", "webrtc", "v4l2", "pacing", "latency",
+    "eager", "schedule", "encoder", "bitrate", "key_interval", "silent_audio", "stamp",
+    "output_folder", "overwrite", "quiet", "json", NULL};
+/* clang-format on */
 static const char *const make_options[] = {"seed", NULL};
 
 const struct command commands[] = {
@@ -20,6 +30,11 @@ const struct command commands[] = {
      "when it is started again. Under torchrun, mpirun or srun the prompts are dealt out among "
      "the processes.",
      NULL, run_generate},
+    {"live", "[OPTIONS]", "generate and show, stream and record at once",
+     "Generates a video without end, at its own speed, into any number of outputs: a window, "
+     "streaming servers, a page for browsers, files. Every line on standard input is a new prompt; "
+     "a --schedule brings prompts at given times. Ctrl-C ends the video and completes the files.",
+     live_options, run_live},
     {"inspect", "FILE...", "list the tensors of a weights file",
      "Lists name, type, shape and bytes of every tensor of safetensors files (also sharded "
      "ones, by their index) and PyTorch files, and totals.",

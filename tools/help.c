@@ -93,14 +93,14 @@ static bool in_list(const char *const *list, const char *name)
     return false;
 }
 
-/* `bench_` options and the like belong to one command only. */
+/* Options of measuring and of live outputs belong to one command only. */
 static bool reads(const struct command *command, const unreel_option_info *info)
 {
     if (!info->group)
         return false;
     if (command->options)
         return in_list(command->options, info->name);
-    return strncmp(info->name, "bench_", 6) && strcmp(info->name, "shape");
+    return strcmp(info->group, "Measuring") && strcmp(info->group, "Live");
 }
 
 void help_overview(void)
@@ -114,7 +114,8 @@ void help_overview(void)
     printf("Examples:\n"
            "  unreel generate --prompt \"a red sailboat on a calm sea\" --output boat.mp4\n"
            "  unreel generate --data-path prompts.txt --output-folder videos --num-samples 2\n"
-           "  unreel generate --prompt \"a fox in snow\" --output - | ffplay -\n");
+           "  unreel generate --prompt \"a fox in snow\" --output - | ffplay -\n"
+           "  unreel live --prompt \"a fox in snow\" --preview --record fox.mp4\n");
 }
 
 void help_command(const struct command *command)

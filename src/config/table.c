@@ -18,6 +18,7 @@
 #define SAMPLING "Sampling (keys of published configurations)"
 #define OUTPUT "Output"
 #define BATCH "Batches"
+#define LIVE "Live"
 #define BENCH "Measuring"
 
 /* Wan2.1's own negative prompt, which the published configurations repeat. */
@@ -149,6 +150,51 @@ const struct option option_table[] = {
       "Rank r uses seed + r, as the original program does; videos then depend on how many ranks "
       "share the work.",
       BATCH}},
+
+    {{"preview", BOOL, "false", NO_LIMIT, NULL, NULL, "Show the video in a window.", LIVE}},
+    {{"rtmp", STRING, NULL, NO_LIMIT, NULL, NULL,
+      "Stream to an RTMP server: rtmp://HOST/APPLICATION/KEY. May be given several times.", LIVE}},
+    {{"srt", STRING, NULL, NO_LIMIT, NULL, NULL,
+      "Stream by SRT: srt://HOST:PORT calls a receiver, srt://:PORT?mode=listener waits for them. May "
+      "be given several times.",
+      LIVE}},
+    {{"hls", PATH, NULL, NO_LIMIT, NULL, NULL,
+      "Write HLS segments and live.m3u8 into this folder, for any web server.", LIVE}},
+    {{"hls_segments", INT, "0", 0, 100000, NULL, "segments",
+      "Newest HLS segments to keep; 0: all, which can also be played when it is over.", LIVE}},
+    {{"record", PATH, NULL, NO_LIMIT, NULL, NULL,
+      "Record to an MP4 file, which can be played whenever the program is killed. May be given several "
+      "times.",
+      LIVE}},
+    {{"webrtc", STRING, NULL, NO_LIMIT, NULL, NULL,
+      "Serve a page that plays and steers the video: [HOST:]PORT; without a host only for this "
+      "machine.",
+      LIVE}},
+    {{"v4l2", PATH, NULL, NO_LIMIT, NULL, NULL,
+      "Feed a video device (v4l2loopback), a camera for other programs.", LIVE}},
+    {{"pacing", STRING, NULL, NO_LIMIT, NULL, NULL,
+      "OUTPUT=stretch|hold|content,...: what becomes of the time when pictures come slower than fps. "
+      "stretch shows them longer (preview, webrtc), hold repeats pictures at a constant rate (rtmp, srt, "
+      "hls, v4l2), content has every picture once at the video's rate (record).",
+      LIVE}},
+    {{"latency", FLOAT, "0.3", 0, 60, NULL, "s",
+      "Cushion: how long pictures wait so that they play evenly.", LIVE}},
+    {{"eager", BOOL, "false", NO_LIMIT, NULL, NULL,
+      "After a change, drop pictures that were made before it and not shown yet.", LIVE}},
+    {{"schedule", PATH, NULL, NO_LIMIT, NULL, NULL,
+      "Text file of prompts at times of the video: TIME | blend, recache, cut or nothing | PROMPT, one a "
+      "line.",
+      LIVE}},
+    {{"encoder", STRING, "auto", NO_LIMIT, "auto|nvh264enc|x264enc|openh264enc|vp8enc", NULL,
+      "Video encoder; auto takes the first that works on this machine.", LIVE}},
+    {{"bitrate", INT, "0", 0, 1000000, NULL, "kbit/s",
+      "Rate of streams; 0: by size and fps. Recordings have constant quality.", LIVE}},
+    {{"key_interval", FLOAT, "2", 0.1, 60, NULL, "s",
+      "Longest way between key pictures, where viewers can join.", LIVE}},
+    {{"silent_audio", BOOL, "false", NO_LIMIT, NULL, NULL,
+      "Add a silent sound track to RTMP and HLS: some services refuse streams without.", LIVE}},
+    {{"stamp", BOOL, "false", NO_LIMIT, NULL, NULL,
+      "Draw each picture's number into its corner as a bar code that programs can read.", LIVE}},
 
     {{"shape", STRING, "wan2.1-1.3b", NO_LIMIT, NULL, NULL,
       "Which network sizes to measure: a known shape or a model folder.", BENCH}},

@@ -49,7 +49,7 @@ def test_help():
     equal(overview.returncode, 0, 'help')
     equal(unreel().stdout, overview.stdout, 'no command shows the overview')
     equal(unreel('--help').stdout, overview.stdout, '--help')
-    text = unreel('help', 'generate').stdout + unreel('bench', '--help').stdout
+    text = ''.join(unreel('help', command).stdout for command in ('generate', 'live', 'bench'))
     table = open(os.path.join(SOURCE, 'src/config/table.c'), encoding='utf-8').read()
     names = re.findall(r'^    \{\{"([\w.]+)", \w+,', table, re.M)
     check(len(names) > 40, f'{len(names)} options in the table')
@@ -58,7 +58,7 @@ def test_help():
     check(max(map(len, text.splitlines())) <= 100, 'wrapped')
     check(not re.search(r' $', text, re.M), 'no space at the end of a line')
     check(re.fullmatch(r'unreel \d+\.\d+\.\d+\n', unreel('--version').stdout), '--version')
-    for command in ('generate', 'inspect', 'check', 'bench', 'make-model'):
+    for command in ('generate', 'live', 'inspect', 'check', 'bench', 'make-model'):
         equal(unreel('help', command).stdout, unreel(command, '-h').stdout, f'help {command}')
 
 

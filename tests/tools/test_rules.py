@@ -107,8 +107,8 @@ def test_headers():
             continue
         folders = ['-I', os.path.join(SOURCE, 'src'), '-I', os.path.join(SOURCE, 'src/include'), '-I',
                    os.path.join(SOURCE, 'tools')]
-        if 'gst_common.h' in name:
-            flags = run('pkg-config', '--cflags', 'gstreamer-1.0')
+        if 'gst_common.h' in name or '/live/' in name:
+            flags = run('pkg-config', '--cflags', 'gstreamer-video-1.0', 'gstreamer-app-1.0')
             if flags.returncode:
                 continue
             folders += flags.stdout.split()

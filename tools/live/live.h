@@ -7,7 +7,8 @@
  *     session -> pictures -> pacer (stretch | hold | content) -> encoder (H.264 | VP8) -> outputs
  *
  * Threads: functions may be called from any thread unless they say otherwise. Callbacks come from
- * streaming threads and must not block. */
+ * streaming threads, must not block and must not subscribe or unsubscribe. The program's first
+ * thread runs GLib's default main context while outputs are open. */
 #pragma once
 
 #include <gst/gst.h>
@@ -64,16 +65,16 @@ void live_stop(struct live *live); /* the program ends in an orderly way */
  * name used, to be freed by g_free; NULL with the error printed. */
 char *live_snapshot(struct live *live, const char *path);
 
-/* Starts or ends a recording beside those of the command line (the page's button). Start: the file's
- * name, to be freed by g_free; NULL with the error printed. */
+/* Starts or ends a recording beside those of the command line (the page's button). Start: the
+ * file's name, to be freed by g_free; NULL with the error printed. */
 char *live_record_start(struct live *live);
 int live_record_stop(struct live *live);
 
 /* ---- state ---------------------------------------------------------------------------------- */
 
-/* Everything that page, overlay, metrics and --json show, as one JSON object in UTF-8 (documented in
- * docs/live.md): prompt, how, seed, scene, history, pictures/s, buffer, cushion, latency, times of the
- * stages, outputs with their state and counts. To be freed by g_free. */
+/* Everything that page, overlay, metrics and --json show, as one JSON object in UTF-8 (documented
+ * in docs/live.md): prompt, how, seed, scene, history, pictures/s, buffer, cushion, latency, times
+ * of the stages, outputs with their state and counts. To be freed by g_free. */
 char *live_state_json(struct live *live);
 
 /* The same numbers for code. */
@@ -92,28 +93,40 @@ void live_state(struct live *live, struct live_state *state);
 /* Number of viewers an output serves now (WebRTC), for the state. */
 void live_set_viewers(struct live *live, int viewers);
 
-/* `changed` is called from any thread after a prompt, seed, pause, reset or recording changed and once
- * a second; not during it. One function at most. */
+/* `changed` is called from any thread after a prompt, seed, pause, reset or recording changed and
+ * once a second; not during it. One function at most. */
 void live_watch(struct live *live, void (*changed)(void *opaque), void *opaque);
 
 /* ---- outputs -------------------------------------------------------------------------------- */
 
 /* An output behind the command line's switches: opened before the first picture, closed after the
- * last. Failures after opening are its own: printed, shown in the state, tried again if that helps. */
+ * last. Failures after opening are its own: printed, shown in the state, tried again if that helps.
+ */
 struct live_output;
 
 struct live_output_class {
     const char *name;   /* "rtmp" */
     const char *option; /* of the option table whose value opens it: "rtmp" */
     enum live_pacing pacing;
-    /* 0, or -1 with one line printed: then the command ends before it starts. */
+    /* 0, or -1 with one line printed: then the command ends before it starts; LIVE_EUSAGE the same
+     * if the option's value cannot be meant. `options` holds one value of `option`, also if several
+     * were given. The session does not run yet. */
     int (*open)(struct live_output **output, struct live *live, struct console *console,
                 const unreel_options *options);
-    /* "connected", "waiting 4 s to reconnect", ...: for the state. Written into text. */
+    /* "connected", "waiting 4 s to reconnect", ...: for the state. Written into text. "failed":
+     * takes no more pictures; when all have failed, the program ends. */
     void (*status)(struct live_output *output, char *text, size_t size);
     void (*counts)(struct live_output *output, int64_t *pictures, int64_t *dropped);
     void (*close)(struct live_output *output); /* completes files; at most 5 s for a network */
 };
+
+#define LIVE_EUSAGE -2
+
+/* The pacing of an output: its own, or what the option "pacing" says for it. */
+enum live_pacing live_pacing_of(struct live *live, const struct live_output_class *class);
+
+/* A file is not whole (the error is printed): the program's exit code will say so. */
+void live_file_failed(struct live *live);
 
 extern const struct live_output_class live_preview, live_rtmp, live_srt, live_hls, live_record,
     live_webrtc, live_v4l2;

@@ -1,0 +1,17 @@
+/* A silent audio track, in step with the pictures: many services want one. */
+#pragma once
+
+#include <gst/app/gstappsrc.h>
+
+#define SILENCE_CAPS "audio/x-raw,format=S16LE,layout=interleaved,rate=44100,channels=2"
+
+struct silence;
+
+/* Takes the reference. */
+struct silence *silence_open(GstAppSrc *src);
+
+/* Sound up to this time of the pipeline, and a little more: a muxer waits for whichever track is
+ * behind. */
+void silence_fill(struct silence *silence, GstClockTime end);
+void silence_end(struct silence *silence);
+void silence_close(struct silence *silence); /* NULL is fine */
