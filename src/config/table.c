@@ -15,6 +15,7 @@
 #define WHAT "What to generate"
 #define MODEL "Model and machine"
 #define VIDEO "Video"
+#define STEERING "Steering a running video"
 #define SAMPLING "Sampling (keys of published configurations)"
 #define OUTPUT "Output"
 #define BATCH "Batches"
@@ -93,8 +94,21 @@ const struct option option_table[] = {
       "model_kwargs.sink_size.",
       VIDEO},
      .target = "model_kwargs.sink_size"},
+    {{"rotary", STRING, "absolute", NO_LIMIT, "absolute|relative", NULL,
+      "Positions in time that attention sees: of the video, as published, or in the window, for "
+      "videos without end.",
+      VIDEO}},
     {{"format", STRING, "i420", NO_LIMIT, "i420|nv12|rgb|bgrx", NULL,
       "Pixel format in which pictures are handed out.", VIDEO}},
+
+    {{"prompt_switch", STRING, "recache", NO_LIMIT, "blend|recache|cut", NULL,
+      "How a new prompt takes over while the video runs: moving there over blend_chunks, computing "
+      "the window again under it, or cutting to a new scene.",
+      STEERING}},
+    {{"blend_chunks", INT, "3", 1, 1000, NULL, "chunks",
+      "Over how many chunks the prompt moves to the next with prompt_switch blend.", STEERING}},
+    {{"recache_sink", BOOL, "false", NO_LIMIT, NULL, NULL,
+      "Whether prompt_switch recache computes the sink again, too.", STEERING}},
 
     {{"denoising_step_list", INTS, NULL, 0, 1000, NULL, NULL,
       "Steps of the few-step rollout, from noise (1000) down; without it, or empty: the multi-step "

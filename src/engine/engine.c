@@ -139,31 +139,40 @@ int engine_unlock(struct unreel_engine *engine)
     return code;
 }
 
-int engine_encode(struct unreel_engine *engine, const char *prompt, struct tensor embeds)
+int engine_tokenizer(struct unreel_engine *engine)
 {
     const unreel_log *log = &engine->log;
-    int text_len = engine->transformer.config.text_len;
     if (!engine->text || !engine->folder.tokenizer)
         return log_error(log, UNREEL_EIO, "%s: no %s beside it, so prompts cannot be encoded",
                          engine->folder.config,
                          engine->text ? "google/umt5-xxl/spiece.model"
                                       : "models_t5_umt5-xxl-enc-bf16.pth");
-    int code = 0;
-    if (!engine->tokenizer)
-        code = tokenizer_open(&engine->tokenizer, engine->folder.tokenizer, log);
+    return engine->tokenizer ? 0 : tokenizer_open(&engine->tokenizer, engine->folder.tokenizer, log);
+}
+
+int engine_tokenize(struct unreel_engine *engine, const char *prompt, int32_t **ids)
+{
+    const unreel_log *log = &engine->log;
+    int text_len = engine->transformer.config.text_len, code = 0;
     char *clean = NULL;
-    int32_t *ids = malloc((size_t)text_len * sizeof *ids);
-    if (code == 0 && !ids)
+    *ids = malloc((size_t)text_len * sizeof **ids);
+    if (!*ids)
         code = log_error(log, UNREEL_ENOMEM, "prompt: out of memory");
     if (code == 0)
         code = text_clean(&clean, prompt, log);
     if (code == 0)
-        code = tokenizer_encode(engine->tokenizer, clean, ids, text_len, log);
-    if (code > 0)
-        code = text_encoder_encode(engine->text, ids, code, embeds);
+        code = tokenizer_encode(engine->tokenizer, clean, *ids, text_len, log);
     free(clean);
-    free(ids);
+    if (code < 0) {
+        free(*ids);
+        *ids = NULL;
+    }
     return code;
+}
+
+int engine_encode(struct unreel_engine *engine, const int32_t *ids, int count, struct tensor embeds)
+{
+    return text_encoder_encode(engine->text, ids, count, embeds);
 }
 
 int engine_light(struct unreel_engine *engine, const char *path)

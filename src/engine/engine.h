@@ -35,8 +35,15 @@ void engine_lock(struct unreel_engine *engine, const atomic_bool *cancel);
 /* Gives it back in working order, and returns the status the session's operations left. */
 int engine_unlock(struct unreel_engine *engine);
 
-/* Prompt to embedding f32 [text_len, text_dim] in backend memory. With the device taken. */
-int engine_encode(struct unreel_engine *engine, const char *prompt, struct tensor embeds);
+/* Opens the tokenizer if it is not open yet. With the device taken. */
+int engine_tokenizer(struct unreel_engine *engine);
+
+/* Prompt to at most text_len token ids, which are the caller's to free: how many, or a negative code.
+ * From any thread, without the device, once the tokenizer is open. */
+int engine_tokenize(struct unreel_engine *engine, const char *prompt, int32_t **ids);
+
+/* Tokens to embedding f32 [text_len, text_dim] in backend memory. With the device taken. */
+int engine_encode(struct unreel_engine *engine, const int32_t *ids, int count, struct tensor embeds);
 
 /* The light decoder's weights ("decoder_path", or the model folder's), opened at the first call. With
  * the device taken. */

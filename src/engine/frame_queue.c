@@ -39,21 +39,55 @@ void frame_queue_finish(struct frame_queue *queue)
     *queue = (struct frame_queue){0};
 }
 
-bool frame_queue_push(struct frame_queue *queue, unreel_frame *frame)
+enum frame_queue_result frame_queue_push(struct frame_queue *queue, unreel_frame *frame)
 {
+    enum frame_queue_result result = FRAME_QUEUED;
     pthread_mutex_lock(&queue->lock);
-    while (queue->count == queue->capacity && !queue->stopped)
+    while (queue->count == queue->capacity && !queue->stopped && !queue->hurried)
         pthread_cond_wait(&queue->changed, &queue->lock);
-    bool stopped = queue->stopped;
-    if (!stopped) {
+    if (queue->stopped) {
+        result = FRAME_STOPPED;
+    } else if (queue->count == queue->capacity) {
+        result = FRAME_DROPPED;
+    } else {
         queue->ring[(queue->first + queue->count) % queue->capacity] = frame;
         queue->count++;
         pthread_cond_broadcast(&queue->changed);
     }
     pthread_mutex_unlock(&queue->lock);
-    if (stopped)
+    if (result != FRAME_QUEUED)
         unreel_frame_unref(frame);
-    return !stopped;
+    return result;
+}
+
+void frame_queue_hurry(struct frame_queue *queue, bool hurried)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->hurried = hurried;
+    pthread_cond_broadcast(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+int frame_queue_drop(struct frame_queue *queue, unsigned *flags)
+{
+    *flags = 0;
+    pthread_mutex_lock(&queue->lock);
+    int count = queue->count;
+    while (queue->count) {
+        unreel_frame *frame = take(queue);
+        *flags |= frame->flags;
+        unreel_frame_unref(frame);
+    }
+    pthread_mutex_unlock(&queue->lock);
+    return count;
+}
+
+int frame_queue_count(struct frame_queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    int count = queue->count;
+    pthread_mutex_unlock(&queue->lock);
+    return count;
 }
 
 int frame_queue_pull(struct frame_queue *queue, unreel_frame **frame, int timeout_ms)

@@ -11,14 +11,28 @@ struct frame_queue {
     unreel_frame **ring;
     int capacity, first, count;
     bool stopped; /* pushes are refused: nobody will take what they bring */
+    bool hurried; /* pushes do not wait for room */
     int end;      /* 0 while frames are still to come, else what follows the last one */
 };
 
 int frame_queue_init(struct frame_queue *queue, int capacity);
 void frame_queue_finish(struct frame_queue *queue); /* frames still inside are released */
 
-/* Waits while the queue is full. Takes over the reference. False: stopped, the frame was released. */
-bool frame_queue_push(struct frame_queue *queue, unreel_frame *frame);
+enum frame_queue_result {
+    FRAME_QUEUED,
+    FRAME_STOPPED, /* nobody will take it; it was released */
+    FRAME_DROPPED, /* no room and no time to wait for it; it was released */
+};
+
+/* Waits while the queue is full, unless it is hurried. Takes over the reference. */
+enum frame_queue_result frame_queue_push(struct frame_queue *queue, unreel_frame *frame);
+
+void frame_queue_hurry(struct frame_queue *queue, bool hurried); /* frees a waiting push */
+
+/* Releases all frames inside, returns how many there were; their flags together in *flags. */
+int frame_queue_drop(struct frame_queue *queue, unsigned *flags);
+
+int frame_queue_count(struct frame_queue *queue);
 
 /* 0 and a frame; UNREEL_EAGAIN after timeout_ms (-1: never); what frame_queue_end said once empty. */
 int frame_queue_pull(struct frame_queue *queue, unreel_frame **frame, int timeout_ms);

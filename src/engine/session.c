@@ -82,28 +82,37 @@ static int encode_clip(struct unreel_session *s, const unreel_clip *clip, int gi
     return code;
 }
 
+static int encode(struct unreel_engine *e, const char *prompt, struct tensor embeds)
+{
+    int32_t *ids = NULL;
+    int code = engine_tokenize(e, prompt, &ids);
+    if (code > 0)
+        code = engine_encode(e, ids, code, embeds);
+    free(ids);
+    return code;
+}
+
 static int encode_prompts(struct unreel_session *s)
 {
     struct unreel_engine *e = s->engine;
     double begin = clock_seconds();
-    struct arena scratch;
-    arena_init(&scratch, e->backend);
-    const int64_t shape[] = {e->transformer.config.text_len, e->transformer.text_dim};
-    struct tensor embeds = arena_tensor(&scratch, TENSOR_F32, 2, shape), negative = {0};
+    text_blend_init(&s->text, &s->arena, e->transformer.config.text_len, e->transformer.text_dim);
+    struct tensor negative = {0};
     int code = backend_status(e->backend);
     if (code == 0)
-        code = engine_encode(e, s->settings.prompt, embeds);
+        code = engine_tokenizer(e);
     if (code == 0 && !s->settings.rollout.steps) {
-        negative = arena_tensor(&scratch, TENSOR_F32, 2, shape);
-        code = backend_status(e->backend);
-        if (code == 0)
-            code = engine_encode(e, s->settings.negative ? s->settings.negative : "", negative);
+        negative = s->text.from; /* only needed here */
+        code = encode(e, s->settings.negative ? s->settings.negative : "", negative);
     }
+    if (code == 0)
+        code = encode(e, s->settings.prompt, s->text.to);
     if (code == 0) {
-        rollout_set_text(&s->rollout, embeds, negative);
+        text_blend_begin(&s->text, 1);
+        text_blend_step(&s->text);
+        rollout_set_text(&s->rollout, s->text.now, negative);
         code = backend_status(e->backend);
     }
-    arena_finish(&scratch);
     s->stats.seconds_text = clock_seconds() - begin;
     return code;
 }
@@ -159,6 +168,7 @@ static int open_queue(struct unreel_session *s)
     s->stats.width = set->width;
     s->stats.height = set->height;
     s->stats.fps = set->fps;
+    s->stats.seed = (int64_t)set->noise.seed;
     s->stats.bytes_weights = engine_weight_bytes(s->engine);
     s->stats.bytes_cache = rollout_cache_bytes(&s->rollout);
     s->stats.bytes_work =
@@ -184,6 +194,8 @@ static int open_all(struct unreel_session *s, const unreel_clip *clip)
         code = status;
     if (code == 0)
         code = open_queue(s);
+    if (code == 0 && !(s->prompt = strdup(s->settings.prompt)))
+        code = log_error(log, UNREEL_ENOMEM, "session: out of memory");
     if (code == 0 && pthread_create(&s->worker, NULL, session_work, s))
         code = log_error(log, UNREEL_ENOMEM, "session: cannot start a thread");
     s->worker_runs = code == 0;
@@ -203,6 +215,7 @@ int unreel_session_open(unreel_session **session, unreel_engine *engine,
         free(s);
         return log_error(&engine->log, UNREEL_ENOMEM, "session: out of memory");
     }
+    pthread_cond_init(&s->steered, NULL);
     s->engine = engine;
     s->opened = clock_seconds();
     atomic_init(&s->cancel, false);
@@ -221,6 +234,9 @@ int unreel_session_open(unreel_session **session, unreel_engine *engine,
 void unreel_session_cancel(unreel_session *session)
 {
     atomic_store(&session->cancel, true);
+    pthread_mutex_lock(&session->lock); /* the worker either sees it before it waits, or is woken */
+    pthread_cond_broadcast(&session->steered);
+    pthread_mutex_unlock(&session->lock);
 }
 
 void unreel_session_close(unreel_session *session)
@@ -246,6 +262,9 @@ void unreel_session_close(unreel_session *session)
     noise_file_close(&s->noise_file);
     latents_file_close(&s->latents_file);
     unreel_options_destroy(s->options);
+    free(s->change.ids);
+    free(s->prompt);
+    pthread_cond_destroy(&s->steered);
     pthread_mutex_destroy(&s->lock);
     unreel_engine_close(s->engine);
     free(s);
@@ -293,8 +312,10 @@ static int compare_floats(const void *a, const void *b)
 void unreel_session_stats(unreel_session *session, unreel_stats *stats)
 {
     float times[CHUNK_TIMES];
+    int waiting = frame_queue_count(&session->queue);
     pthread_mutex_lock(&session->lock);
     *stats = session->stats;
+    stats->pictures_waiting = waiting;
     stats->seconds_total =
         (session->ended > 0 ? session->ended : clock_seconds()) - session->opened;
     memcpy(times, session->chunk_times, sizeof times);

@@ -9,8 +9,22 @@
 #include "engine/frame_queue.h"
 #include "engine/latents_file.h"
 #include "engine/settings.h"
+#include "model/text_blend.h"
 
 #define CHUNK_TIMES 512 /* of the last chunks, for percentiles */
+
+/* What is asked for at the next chunk border: the newest of each kind. */
+struct change {
+    int64_t number; /* of the newest of them all; 0: nothing is asked */
+    double asked;   /* clock, likewise */
+    int32_t *ids;   /* tokens of the prompt; NULL: it stays */
+    int tokens;
+    enum unreel_switch how;
+    bool eager;
+    bool reset;
+    bool reseed;
+    int64_t seed;
+};
 
 struct unreel_session {
     struct unreel_engine *engine;
@@ -21,6 +35,7 @@ struct unreel_session {
     struct video_decoder *decoder;
     struct arena arena;
     struct tensor given; /* f32 [F, h, w, 16]: latents of the clip; data NULL: none */
+    struct text_blend text;
     struct noise_file noise_file;
     struct latents_file latents_file;
     struct frame_pool *pool;
@@ -32,7 +47,17 @@ struct unreel_session {
     unreel_frame_fn receive;
     void *receive_opaque;
 
+    /* The worker's: */
+    int64_t scene;   /* the newest change in effect */
+    double asked;    /* clock: when that was */
+    unsigned flags;  /* of the next picture, enum unreel_frame_flags */
+    bool discarding; /* pictures up to the next chunk border go nowhere */
+
     pthread_mutex_t lock; /* of all below */
+    pthread_cond_t steered; /* a pause ended, or the session is cancelled */
+    struct change change;
+    char *prompt;  /* the newest asked for */
+    int finished;  /* status that ended the video; 0: it goes on */
     unreel_stats stats;
     double opened, ended; /* clock; ended 0: still at work */
     float chunk_times[CHUNK_TIMES];
@@ -40,3 +65,9 @@ struct unreel_session {
 
 /* The worker thread: makes the video, ends the queue. */
 void *session_work(void *session);
+
+/* ---- steering: the worker at a chunk border ----------------------------------------------------- */
+
+/* Waits while the session is paused, then brings what was asked for into effect. 0, or what ends the
+ * video. *again: the given latents are due again. */
+int session_border(struct unreel_session *session, bool *again);

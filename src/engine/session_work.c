@@ -9,6 +9,42 @@ struct chunk {
     double begin;
 };
 
+/* Numbers a picture and queues it; waits for room. False: the session was cancelled. */
+static bool queue_picture(struct unreel_session *s, unreel_frame *frame, int64_t chunk)
+{
+    unsigned flags = s->flags;
+    pthread_mutex_lock(&s->lock);
+    frame->index = s->stats.pictures++;
+    if (s->stats.seconds_first == 0)
+        s->stats.seconds_first = clock_seconds() - s->opened;
+    if (flags & UNREEL_FRAME_CHANGE)
+        s->stats.seconds_change = clock_seconds() - s->asked;
+    pthread_mutex_unlock(&s->lock);
+    frame->chunk = chunk;
+    frame->time = (double)frame->index / s->settings.fps;
+    frame->scene = s->scene;
+    frame->flags = flags;
+    enum frame_queue_result result = frame_queue_push(&s->queue, frame);
+    if (result == FRAME_QUEUED) {
+        s->flags = 0;
+    } else if (result == FRAME_DROPPED) { /* a gap: what follows would only show it */
+        s->discarding = true;
+        pthread_mutex_lock(&s->lock);
+        s->stats.pictures--;
+        s->stats.pictures_dropped++;
+        pthread_mutex_unlock(&s->lock);
+    }
+    return result != FRAME_STOPPED;
+}
+
+/* Counts a picture that goes nowhere. */
+static void drop_picture(struct unreel_session *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->stats.pictures_dropped++;
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* The pictures of `pixels` [P, H, W, 3] into the queue. Converts with the device taken; false: the
  * session was cancelled, or an operation failed. */
 static bool deliver_pictures(struct unreel_session *s, struct tensor latents, int64_t chunk)
@@ -20,7 +56,8 @@ static bool deliver_pictures(struct unreel_session *s, struct tensor latents, in
     double begin = clock_seconds();
     engine_lock(s->engine, &s->cancel);
     struct tensor pixels = video_decoder_decode(s->decoder, latents);
-    for (int64_t i = 0; pixels.data && i < pixels.shape[0] && backend_ready(b); i++) {
+    int64_t pictures = pixels.data && !s->discarding ? pixels.shape[0] : 0;
+    for (int64_t i = 0; i < pictures && backend_ready(b); i++) {
         unreel_frame *frame = frame_pool_take(s->pool);
         if (!frame) {
             backend_fail(b, UNREEL_ENOMEM, "no memory for pictures");
@@ -41,22 +78,19 @@ static bool deliver_pictures(struct unreel_session *s, struct tensor latents, in
     double seconds = clock_seconds() - begin;
     pthread_mutex_lock(&s->lock);
     s->stats.seconds_decode += seconds;
+    if (pixels.data && s->discarding)
+        s->stats.pictures_dropped += pixels.shape[0];
     pthread_mutex_unlock(&s->lock);
 
     bool going = code == 0;
     for (int i = 0; i < count; i++) {
-        if (!going) {
-            unreel_frame_unref(frames[i]);
+        if (going && !s->discarding) {
+            going = queue_picture(s, frames[i], chunk);
             continue;
         }
-        pthread_mutex_lock(&s->lock);
-        frames[i]->index = s->stats.pictures++;
-        if (!frames[i]->index)
-            s->stats.seconds_first = clock_seconds() - s->opened;
-        pthread_mutex_unlock(&s->lock);
-        frames[i]->chunk = chunk;
-        frames[i]->time = (double)frames[i]->index / s->settings.fps;
-        going = frame_queue_push(&s->queue, frames[i]);
+        unreel_frame_unref(frames[i]);
+        if (going)
+            drop_picture(s);
     }
     if (code < 0)
         frame_queue_end(&s->queue, code);
@@ -78,25 +112,26 @@ static void count_chunk(struct unreel_session *s, const struct chunk *chunk)
     pthread_mutex_lock(&s->lock);
     s->chunk_times[chunk->index % CHUNK_TIMES] = (float)(clock_seconds() - chunk->begin);
     s->stats.chunks = chunk->index + 1;
-    s->stats.latent_frames = s->rollout.frame;
+    s->stats.latent_frames = s->rollout.done;
     s->stats.seconds_denoise = s->rollout.times.denoise;
     s->stats.seconds_cache = s->rollout.times.cache;
     pthread_mutex_unlock(&s->lock);
 }
 
-/* The given latents: into the cache and out as pictures. */
-static bool give(struct unreel_session *s)
+/* The given latents, or as many as the video has room for: into the cache and out as pictures. */
+static bool give(struct unreel_session *s, int64_t chunk)
 {
+    struct tensor given = tensor_slice(s->given, 0, 0, s->rollout.plan.given);
     engine_lock(s->engine, &s->cancel);
-    rollout_give(&s->rollout, s->given);
+    rollout_give(&s->rollout, given);
     if (s->settings.latents_path)
-        latents_file_add(&s->latents_file, s->engine->backend, s->given);
+        latents_file_add(&s->latents_file, s->engine->backend, given);
     int code = engine_unlock(s->engine);
     if (code < 0) {
         frame_queue_end(&s->queue, code);
         return false;
     }
-    return decode_block(s, s->given, 0);
+    return decode_block(s, given, chunk);
 }
 
 /* One block of the rollout. 0: go on; else what ends the video. */
@@ -118,12 +153,24 @@ static int make_chunk(struct unreel_session *s, int64_t index)
     return 0;
 }
 
+/* What was asked for, then a chunk. 0: go on; else what ends the video. */
+static int work(struct unreel_session *s, int64_t chunk)
+{
+    bool again;
+    if (!rollout_left(&s->rollout))
+        return atomic_load(&s->cancel) ? UNREEL_ECANCELED : UNREEL_END;
+    int code = session_border(s, &again);
+    if (code == 0 && again && !give(s, chunk))
+        code = UNREEL_ECANCELED;
+    return code < 0 ? code : make_chunk(s, chunk);
+}
+
 void *session_work(void *session)
 {
     struct unreel_session *s = session;
-    int code = s->given.data && !give(s) ? UNREEL_ECANCELED : 0;
+    int code = s->given.data && !give(s, 0) ? UNREEL_ECANCELED : 0;
     for (int64_t index = 0; code == 0; index++)
-        code = atomic_load(&s->cancel) ? UNREEL_ECANCELED : make_chunk(s, index);
+        code = work(s, index);
     if (code == UNREEL_END && s->settings.latents_path) {
         int saved = latents_file_save(&s->latents_file, &s->engine->log);
         if (saved < 0)
@@ -131,6 +178,7 @@ void *session_work(void *session)
     }
     pthread_mutex_lock(&s->lock);
     s->ended = clock_seconds();
+    s->finished = code;
     pthread_mutex_unlock(&s->lock);
     frame_queue_end(&s->queue, code);
     return NULL;

@@ -27,6 +27,13 @@ static enum unreel_format format_of(const char *name)
     return UNREEL_FORMAT_I420;
 }
 
+static enum unreel_switch switch_of(const char *name)
+{
+    return !strcmp(name, "blend") ? UNREEL_SWITCH_BLEND
+           : !strcmp(name, "cut") ? UNREEL_SWITCH_CUT
+                                  : UNREEL_SWITCH_RECACHE;
+}
+
 /* A config with denoising_step_list is few-step, one without multi-step. */
 static int read_steps(struct rollout_config *rollout, const unreel_options *options)
 {
@@ -90,6 +97,10 @@ int session_settings_read(struct session_settings *settings, const unreel_option
         .decoder_path = options_text(options, "decoder_path"),
         .prompt = options_text(options, "prompt"),
         .negative = options_text(options, "negative_prompt"),
+        .prompt_switch = switch_of(options_text(options, "prompt_switch")),
+        .blend_chunks = (int)options_int(options, "blend_chunks"),
+        .recache_sink = options_bool(options, "recache_sink"),
+        .rollout.relative = !strcmp(options_text(options, "rotary"), "relative"),
     };
     if (s->width < SIZE_MULTIPLE || s->height < SIZE_MULTIPLE || s->width % SIZE_MULTIPLE ||
         s->height % SIZE_MULTIPLE)

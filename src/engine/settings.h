@@ -17,6 +17,9 @@ struct session_settings {
     struct noise_key noise;
     const char *noise_path, *latents_path, *decoder_path; /* NULL: none; the options' memory */
     const char *prompt, *negative;
+    enum unreel_switch prompt_switch;
+    int blend_chunks;
+    bool recache_sink;
 };
 
 /* `given`: latent frames that the clip will give. Logs what is wrong. */

@@ -5,6 +5,7 @@ void block_plan_init(struct block_plan *plan, int block, int64_t given, int64_t 
 {
     *plan = (struct block_plan){.block = block, .given = given, .frames = frames};
     plan->first_alone = given == 1 || independent_first_frame;
+    plan->independent = independent_first_frame;
 }
 
 int block_plan_check(const struct block_plan *plan, int64_t *below, int64_t *above)
@@ -25,9 +26,23 @@ int block_plan_check(const struct block_plan *plan, int64_t *below, int64_t *abo
     return -1;
 }
 
+struct block_plan block_plan_scene(const struct block_plan *plan, int64_t left, bool given)
+{
+    struct block_plan scene = *plan;
+    scene.frames = left;
+    if (given && left && scene.given > left)
+        scene.given = left;
+    if (!given) {
+        scene.given = 0;
+        scene.first_alone = plan->independent;
+    }
+    return scene;
+}
+
 int block_plan_next(const struct block_plan *plan, int64_t start)
 {
-    if (plan->frames && start >= plan->frames)
-        return 0;
-    return start == 0 && plan->first_alone ? 1 : plan->block;
+    int frames = start == 0 && plan->first_alone ? 1 : plan->block;
+    if (plan->frames && plan->frames - start < frames)
+        frames = plan->frames > start ? (int)(plan->frames - start) : 0;
+    return frames;
 }

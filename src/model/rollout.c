@@ -45,6 +45,7 @@ static int open_parts(struct rollout *r)
         .window = c->window,
         .sink = c->sink,
         .tokens = c->h / 2 * (c->w / 2),
+        .relative = c->relative,
     };
     int code = transformer_work_open(&r->work, t, c->plan.block, c->h, c->w);
     if (code == 0)
@@ -58,6 +59,7 @@ static int open_parts(struct rollout *r)
     if (code < 0)
         return code;
     const int64_t shape[] = {c->plan.block, c->h, c->w, LATENT_CHANNELS};
+    r->clean = arena_tensor(&r->arena, TENSOR_F32, SHAPE(c->window, c->h, c->w, LATENT_CHANNELS));
     r->x = arena_tensor(&r->arena, TENSOR_F32, 4, shape);
     r->flow = arena_tensor(&r->arena, TENSOR_F32, 4, shape);
     r->fresh = arena_tensor(&r->arena, TENSOR_F32, 4, shape);
@@ -74,7 +76,12 @@ static int open_parts(struct rollout *r)
 int rollout_open(struct rollout *rollout, struct transformer *transformer,
                  const struct rollout_config *config, struct noise_source noise)
 {
-    *rollout = (struct rollout){.config = *config, .transformer = transformer, .noise = noise};
+    *rollout = (struct rollout){
+        .config = *config,
+        .plan = config->plan,
+        .transformer = transformer,
+        .noise = noise,
+    };
     arena_init(&rollout->arena, transformer->backend);
     schedule_init(&rollout->schedule, config->shift);
     int code = check_config(rollout);
@@ -103,39 +110,64 @@ void rollout_close(struct rollout *rollout)
 void rollout_set_text(struct rollout *rollout, struct tensor embeds, struct tensor negative)
 {
     text_context_set(&rollout->text, rollout->transformer, embeds);
-    if (!rollout->config.steps)
+    if (!rollout->config.steps && negative.data)
         text_context_set(&rollout->uncond_text, rollout->transformer, negative);
 }
 
-/* One forward of a block whose frames all have one timestep. */
-static void forward(struct rollout *r, struct kv_cache *cache, const struct text_context *text,
-                    struct tensor x, float timestep, struct tensor flow)
+/* One forward of a block whose frames, from `start`, all have one timestep. */
+static void forward_at(struct rollout *r, struct kv_cache *cache, const struct text_context *text,
+                       struct tensor x, float timestep, int64_t start, struct tensor flow)
 {
     float timesteps[ROLLOUT_BLOCK_MAX];
     for (int64_t i = 0; i < x.shape[0]; i++)
         timesteps[i] = timestep;
-    transformer_forward(r->transformer, &r->work, cache, text, x, timesteps, r->frame, flow);
+    transformer_forward(r->transformer, &r->work, cache, text, x, timesteps, start, flow);
     r->times.forwards++;
 }
 
+static void forward(struct rollout *r, struct kv_cache *cache, const struct text_context *text,
+                    struct tensor x, float timestep, struct tensor flow)
+{
+    forward_at(r, cache, text, x, timestep, r->frame, flow);
+}
+
+/* The timestep of the forward that stores a finished frame. */
+static float clean_timestep(const struct rollout *r, int64_t frame)
+{
+    return r->config.steps && frame >= r->plan.given ? r->config.context_noise : 0;
+}
+
+/* Where a frame's finished latents are kept: those that the cache holds never share a place. */
+static struct tensor clean_latents(const struct rollout *r, int64_t frame)
+{
+    int sink = r->config.sink, ring = r->config.window - sink;
+    return tensor_slice(r->clean, 0, frame < sink ? frame : sink + (frame - sink) % ring, 1);
+}
+
 /* The clean keys and values of a finished block, in every cache there is. */
-static void write_clean(struct rollout *r, struct tensor x, float timestep)
+static void write_clean(struct rollout *r, struct tensor x)
 {
     double begin = clock_seconds();
+    struct backend *b = r->transformer->backend;
+    float timestep = clean_timestep(r, r->frame);
     forward(r, &r->cache, &r->text, x, timestep, (struct tensor){0});
     if (!r->config.steps)
         forward(r, &r->uncond_cache, &r->uncond_text, x, timestep, (struct tensor){0});
-    backend_sync(r->transformer->backend);
+    for (int64_t i = 0; i < x.shape[0]; i++)
+        op_copy(b, clean_latents(r, r->frame + i), tensor_slice(x, 0, i, 1));
+    backend_sync(b);
     r->times.cache += clock_seconds() - begin;
     r->frame += x.shape[0];
+    r->noise_frame += x.shape[0];
+    r->done += x.shape[0];
 }
 
 void rollout_give(struct rollout *rollout, struct tensor latents)
 {
-    const struct block_plan *plan = &rollout->config.plan;
+    const struct block_plan *plan = &rollout->plan;
     while (rollout->frame < plan->given) {
         int frames = block_plan_next(plan, rollout->frame);
-        write_clean(rollout, tensor_slice(latents, 0, rollout->frame, frames), 0);
+        write_clean(rollout, tensor_slice(latents, 0, rollout->frame, frames));
         if (backend_status(rollout->transformer->backend))
             return;
     }
@@ -144,9 +176,9 @@ void rollout_give(struct rollout *rollout, struct tensor latents)
 static void draw(struct rollout *r, struct tensor x, int step)
 {
     struct backend *b = r->transformer->backend;
-    int code = r->noise.fill(r->noise.opaque, r->host, r->frame, (int)x.shape[0], step);
+    int code = r->noise.fill(r->noise.opaque, r->host, r->noise_frame, (int)x.shape[0], step);
     if (code < 0)
-        backend_fail(b, code, "no noise for latent frame %lld", (long long)r->frame);
+        backend_fail(b, code, "no noise for latent frame %lld", (long long)r->noise_frame);
     else
         backend_upload(b, x, tensor_make(r->host, TENSOR_F32, x.dims, x.shape));
 }
@@ -189,7 +221,7 @@ struct tensor rollout_next(struct rollout *rollout)
 {
     struct rollout *r = rollout;
     struct backend *b = r->transformer->backend;
-    int frames = block_plan_next(&r->config.plan, r->frame);
+    int frames = rollout_left(r) ? block_plan_next(&r->plan, r->frame) : 0;
     if (!frames || backend_status(b))
         return (struct tensor){0};
     struct tensor x = tensor_slice(r->x, 0, 0, frames), flow = tensor_slice(r->flow, 0, 0, frames);
@@ -201,8 +233,70 @@ struct tensor rollout_next(struct rollout *rollout)
         denoise_multi(r, x, flow, tensor_slice(r->uncond_flow, 0, 0, frames));
     backend_sync(b);
     r->times.denoise += clock_seconds() - begin;
-    write_clean(r, x, r->config.steps ? r->config.context_noise : 0);
+    write_clean(r, x);
     return backend_status(b) ? (struct tensor){0} : x;
+}
+
+/* ---- another scene, another prompt ------------------------------------------------------------- */
+
+int64_t rollout_left(const struct rollout *rollout)
+{
+    int64_t frames = rollout->config.plan.frames;
+    return frames ? frames - rollout->done : -1;
+}
+
+void rollout_restart(struct rollout *rollout, bool again)
+{
+    struct rollout *r = rollout;
+    int64_t left = rollout_left(r);
+    kv_cache_reset(&r->cache);
+    if (!r->config.steps)
+        kv_cache_reset(&r->uncond_cache);
+    r->plan = block_plan_scene(&r->config.plan, left < 0 ? 0 : left, again);
+    r->frame = 0;
+    if (again)
+        r->noise_frame = 0;
+}
+
+/* Held frames [frame, end) through the transformer again, block by block. */
+static void write_again(struct rollout *r, int64_t frame, int64_t end)
+{
+    struct backend *b = r->transformer->backend;
+    int64_t lead = block_plan_next(&r->plan, 0), block = r->plan.block;
+    while (frame < end && !backend_status(b)) {
+        /* To the next border of the blocks as they were made. */
+        int64_t border = frame < lead ? lead : lead + ((frame - lead) / block + 1) * block;
+        int64_t frames = (border < end ? border : end) - frame;
+        struct tensor x = tensor_slice(r->x, 0, 0, frames);
+        for (int64_t i = 0; i < frames; i++)
+            op_copy(b, tensor_slice(x, 0, i, 1), clean_latents(r, frame + i));
+        forward_at(r, &r->cache, &r->text, x, clean_timestep(r, frame), frame, (struct tensor){0});
+        frame += frames;
+    }
+}
+
+void rollout_recache(struct rollout *rollout, bool sink)
+{
+    struct rollout *r = rollout;
+    double begin = clock_seconds();
+    int64_t end = r->frame, head = end < r->config.sink ? end : r->config.sink;
+    int64_t held = end < r->config.window ? end : r->config.window;
+    int64_t first = end - (held - head); /* behind the sink */
+    if (sink)
+        kv_cache_reset(&r->cache);
+    else
+        kv_cache_keep(&r->cache, (int)head);
+    if (first == head) { /* nothing was evicted */
+        write_again(r, sink ? 0 : head, end);
+    } else {
+        if (sink)
+            write_again(r, 0, head);
+        if (!backend_status(r->transformer->backend))
+            kv_cache_skip(&r->cache, first);
+        write_again(r, first, end);
+    }
+    backend_sync(r->transformer->backend);
+    r->times.cache += clock_seconds() - begin;
 }
 
 uint64_t rollout_cache_bytes(const struct rollout *rollout)

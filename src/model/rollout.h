@@ -21,6 +21,7 @@ struct rollout_config {
     struct block_plan plan;
     int h, w;         /* latent height and width */
     int window, sink; /* latent frames */
+    bool relative;    /* rotary positions are those in the window, see kv_cache.h */
 
     /* few steps */
     int steps;                         /* 0: multi-step */
@@ -40,6 +41,7 @@ struct rollout_times {
 
 struct rollout {
     struct rollout_config config;
+    struct block_plan plan; /* of the present scene */
     struct transformer *transformer;
     struct noise_source noise;
     struct schedule schedule;
@@ -50,7 +52,10 @@ struct rollout {
     struct arena arena;
     struct tensor x, flow, uncond_flow, fresh; /* f32 [block, h, w, 16] */
     float *host;                               /* the same, for noise */
-    int64_t frame;                             /* next latent frame of the video */
+    struct tensor clean;  /* f32 [window, h, w, 16]: finished latents of the frames that are held */
+    int64_t frame;        /* next latent frame of the scene; a video is one scene unless restarted */
+    int64_t noise_frame;  /* which frame's noise that one is made from */
+    int64_t done;         /* latent frames of all scenes */
     struct rollout_times times;
 };
 
@@ -59,13 +64,27 @@ int rollout_open(struct rollout *rollout, struct transformer *transformer,
                  const struct rollout_config *config, struct noise_source noise);
 void rollout_close(struct rollout *rollout);
 
-/* embeds f32 [text_len, text_dim] in backend memory; negative is only read by the multi-step rollout.
- * To be called before the first block. */
+/* embeds f32 [text_len, text_dim] in backend memory; negative is only read by the multi-step rollout,
+ * data NULL: it stays. To be called before the first block, and again between blocks for another
+ * prompt: what is in the cache stays as it is. */
 void rollout_set_text(struct rollout *rollout, struct tensor embeds, struct tensor negative);
 
-/* Given latents, f32 [F, h, w, 16] in backend memory, F being plan.given: pushed through at timestep
+/* Given latents, f32 [F, h, w, 16] in backend memory, F being the scene's plan.given: pushed through at timestep
  * 0, block by block, to fill the cache. */
 void rollout_give(struct rollout *rollout, struct tensor latents);
+
+/* Computes the window's keys and values again, under the present prompt, as if its latents were the
+ * given beginning of a video: in their blocks, cut where frames were evicted, at their positions. The
+ * sink stays as it is unless `sink` says otherwise, as does what guidance compares with. */
+void rollout_recache(struct rollout *rollout, bool sink);
+
+/* Begins another scene that owes nothing to what was made before. Its noise is that of the video's
+ * further frames, or with `again` what the video began with; then rollout_give is due again, if there
+ * were given latents, for the first plan.given of them. */
+void rollout_restart(struct rollout *rollout, bool again);
+
+/* Latent frames still to be made: 0 at the end, -1: without end. */
+int64_t rollout_left(const struct rollout *rollout);
 
 /* Denoises the next block and writes its clean keys and values. Returns the latents f32 [F, h, w, 16]
  * in backend memory, valid until the next call; data NULL at the end of the video and on errors

@@ -58,6 +58,8 @@ struct text_context {
     struct arena arena;
     int layers;
     struct tensor *kv; /* [layers] of [text_len, 2, heads, head_dim]: keys (normed), values */
+    struct tensor input;        /* [text_len, text_dim]: what text_context_set works in */
+    struct tensor hidden, text; /* [text_len, C] */
 };
 
 int text_context_open(struct text_context *context, struct transformer *transformer);

@@ -21,6 +21,11 @@ int text_context_open(struct text_context *context, struct transformer *transfor
         context->kv[i] = arena_tensor(&context->arena, transformer->backend->compute,
                                       SHAPE(config->text_len, 2, config->heads,
                                             transformer->head_dim));
+    enum tensor_type type = transformer->backend->compute;
+    context->input = arena_tensor(&context->arena, type,
+                                  SHAPE(config->text_len, transformer->text_dim));
+    context->hidden = arena_tensor(&context->arena, type, SHAPE(config->text_len, config->dim));
+    context->text = arena_tensor(&context->arena, type, SHAPE(config->text_len, config->dim));
     int code = backend_status(transformer->backend);
     if (code < 0)
         text_context_close(context);
@@ -40,25 +45,19 @@ void text_context_set(struct text_context *context, struct transformer *transfor
 {
     struct backend *b = transformer->backend;
     int64_t rows = embeds.shape[0], c = transformer->config.dim;
-    struct arena scratch;
-    arena_init(&scratch, b);
-    struct tensor input = arena_tensor(&scratch, b->compute, SHAPE(rows, transformer->text_dim));
-    struct tensor hidden = arena_tensor(&scratch, b->compute, SHAPE(rows, c));
-    struct tensor text = arena_tensor(&scratch, b->compute, SHAPE(rows, c));
-    if (!backend_status(b)) {
-        op_copy(b, input, embeds);
-        op_linear(b, hidden, input, &transformer->text_in, ACT_GELU_TANH);
-        op_linear(b, text, hidden, &transformer->text_out, ACT_NONE);
-        for (int i = 0; i < context->layers; i++) {
-            struct transformer_layer *layer = &transformer->layer[i];
-            struct tensor kv = tensor_reshape(context->kv[i], SHAPE(rows, 2 * c));
-            op_linear(b, kv, text, &layer->cross_kv, ACT_NONE);
-            struct tensor k = tensor_slice(kv, 1, 0, c);
-            op_rms_norm(b, k, k, layer->cross_norm_k, transformer->config.eps, ACT_NONE);
-        }
-        backend_sync(b);
+    if (backend_status(b))
+        return;
+    op_copy(b, context->input, embeds);
+    op_linear(b, context->hidden, context->input, &transformer->text_in, ACT_GELU_TANH);
+    op_linear(b, context->text, context->hidden, &transformer->text_out, ACT_NONE);
+    for (int i = 0; i < context->layers; i++) {
+        struct transformer_layer *layer = &transformer->layer[i];
+        struct tensor kv = tensor_reshape(context->kv[i], SHAPE(rows, 2 * c));
+        op_linear(b, kv, context->text, &layer->cross_kv, ACT_NONE);
+        struct tensor k = tensor_slice(kv, 1, 0, c);
+        op_rms_norm(b, k, k, layer->cross_norm_k, transformer->config.eps, ACT_NONE);
     }
-    arena_finish(&scratch);
+    backend_sync(b);
 }
 
 /* ---- work ------------------------------------------------------------------------------------ */
@@ -182,10 +181,12 @@ static void rotate_positions(struct forward *f)
 {
     struct transformer_work *work = f->work;
     struct tensor frame = rows(work->rope_frame, f->frames);
-    rope_fill(work->host, f->start, f->frames, (int)frame.shape[1]);
+    rope_fill(work->host, kv_cache_position(f->cache, f->start), f->frames, (int)frame.shape[1]);
     backend_upload(f->b, frame,
                    tensor_make(work->host, TENSOR_F32, SHAPE(f->frames, frame.shape[1], 2)));
     f->rope = (struct rope_tables){frame, work->rope_row, work->rope_column};
+    if (f->cache->relative)
+        kv_cache_turn(f->cache);
 }
 
 /* Rows `row` of m = base + e: base [n, C], e [levels, n C] into m [levels, n, C]. */
@@ -215,6 +216,21 @@ static struct tensor as_heads(const struct forward *f, struct tensor t, int fram
                                    f->t->head_dim));
 }
 
+/* Keys of frames [i, i + run) of this block, normed, to their slots [run * tokens, C]; rotated unless
+ * that is done when they are read. */
+static void store_normed(struct forward *f, struct tensor to, struct tensor k, int i, int run,
+                         struct tensor gain)
+{
+    struct rope_tables rope = f->rope;
+    float eps = f->t->config.eps;
+    if (f->cache->relative) {
+        op_rms_norm(f->b, to, k, gain, eps, ACT_NONE);
+        return;
+    }
+    rope.frame = tensor_slice(rope.frame, 0, i, run);
+    op_rms_norm_rope(f->b, as_heads(f, to, run), as_heads(f, k, run), gain, eps, &rope);
+}
+
 /* Keys and values of this block's frames into their slots; a block may wrap around the ring. */
 static void store_keys(struct forward *f, int index, struct tensor k, struct tensor v)
 {
@@ -226,15 +242,27 @@ static void store_keys(struct forward *f, int index, struct tensor k, struct ten
             run++;
         struct tensor to_k = tensor_slice(f->cache->k[index], 0, slot * frame, run * frame);
         struct tensor to_v = tensor_slice(f->cache->v[index], 0, slot * frame, run * frame);
-        struct rope_tables rope = f->rope;
-        rope.frame = tensor_slice(rope.frame, 0, i, run);
-        op_rms_norm_rope(f->b, as_heads(f, tensor_reshape(to_k, SHAPE(run * frame, c)), run),
-                         as_heads(f, tensor_slice(k, 0, i * frame, run * frame), run), layer->norm_k,
-                         f->t->config.eps, &rope);
+        store_normed(f, tensor_reshape(to_k, SHAPE(run * frame, c)),
+                     tensor_slice(k, 0, i * frame, run * frame), i, run, layer->norm_k);
         op_copy(f->b, tensor_reshape(to_v, SHAPE(run * frame, c)),
                 tensor_slice(v, 0, i * frame, run * frame));
         i += run;
     }
+}
+
+/* Keys of a layer as attention reads them: rotated, all held frames. */
+static struct tensor window_keys(struct forward *f, int index)
+{
+    int held = kv_cache_held(f->cache);
+    int64_t keys = (int64_t)held * f->cache->tokens;
+    struct tensor k = rows(f->cache->k[index], keys);
+    if (!f->cache->relative)
+        return k;
+    struct tensor rotated = rows(f->cache->rotated, keys);
+    struct rope_tables rope = f->rope;
+    rope.frame = rows(f->cache->angles, held);
+    op_rope(f->b, as_heads(f, rotated, held), as_heads(f, k, held), &rope);
+    return rotated;
 }
 
 static void self_attention(struct forward *f, int index, bool only_keys)
@@ -255,7 +283,7 @@ static void self_attention(struct forward *f, int index, bool only_keys)
                      f->t->config.eps, &f->rope);
     int64_t keys = (int64_t)kv_cache_held(f->cache) * f->cache->tokens;
     op_attention(f->b, tensor_reshape(attended, SHAPE(f->tokens, heads, d)),
-                 tensor_reshape(q, SHAPE(f->tokens, heads, d)), rows(f->cache->k[index], keys),
+                 tensor_reshape(q, SHAPE(f->tokens, heads, d)), window_keys(f, index),
                  rows(f->cache->v[index], keys), 1 / sqrtf((float)d), (struct tensor){0});
     op_linear(f->b, h, attended, &layer->o, ACT_NONE);
     op_add_gated(f->b, f->x, h, level_rows(f, work->m, 2));

@@ -201,7 +201,9 @@ UNREEL_API int64_t unreel_session_set_prompt(unreel_session *session, const char
 /* Noise of another seed from the next chunk on. Returns the number of the change. */
 UNREEL_API int64_t unreel_session_set_seed(unreel_session *session, int64_t seed);
 
-/* The video begins anew, as a cut with the present prompt and seed. Returns the number of the change. */
+/* The video begins anew, from its picture or clip if it has one, as a cut with the present prompt and
+ * seed: its noise is repeated, a cut's is not. "num_output_frames" goes on counting. Returns the number
+ * of the change. */
 UNREEL_API int64_t unreel_session_reset(unreel_session *session);
 
 /* Holds the generation before the next chunk, or lets it go on. Pictures already made can be pulled. */
@@ -220,6 +222,7 @@ enum unreel_format {
     UNREEL_FORMAT_BGRX, /* packed, 4 bytes a pixel */
 };
 
+/* The first picture of a session has neither. */
 enum unreel_frame_flags {
     UNREEL_FRAME_CUT = 1,    /* the first picture of a scene that owes nothing to the one before */
     UNREEL_FRAME_CHANGE = 2, /* the first picture made under its `scene` */
