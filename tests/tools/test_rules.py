@@ -107,8 +107,12 @@ def test_headers():
             continue
         folders = ['-I', os.path.join(SOURCE, 'src'), '-I', os.path.join(SOURCE, 'src/include'), '-I',
                    os.path.join(SOURCE, 'tools')]
+        flags = None
         if 'gst_common.h' in name or '/live/' in name:
             flags = run('pkg-config', '--cflags', 'gstreamer-video-1.0', 'gstreamer-app-1.0')
+        if '/web/' in name:
+            flags = run('pkg-config', '--cflags', 'gstreamer-sdp-1.0', 'libsoup-3.0')
+        if flags:
             if flags.returncode:
                 continue
             folders += flags.stdout.split()

@@ -1,0 +1,106 @@
+"""The WebSocket for control."""
+import json
+import time
+
+from harness import check, equal
+from served import PORT, PROMPT_MAX, alive, ask, finish, prompt
+from websocket import Refused, WebSocket
+
+
+def test_control():
+    control = WebSocket(PORT)
+    hello = control.message()
+    equal((hello['type'], hello['prompt_max']), ('hello', PROMPT_MAX), 'hello')
+    equal(control.message()['steering'], 'nobody', 'first state')
+    begin = time.monotonic()
+    for _ in range(4):
+        control.until('state')
+    check(1 < time.monotonic() - begin < 4, f'4 states in {time.monotonic() - begin:.1f} s')
+    control.send(json.dumps({'do': 'ping', 'at': 12.5}))
+    pong = control.until('pong')
+    equal(pong['at'], 12.5, 'pong')
+    check(pong['running'] > 0, pong)
+    reply = control.ask('prompt', prompt='a lake', how='blend', id=41)
+    equal((reply['type'], reply['id'], reply['status']), ('done', 41, 200), 'prompt')
+    state = control.until('state')
+    equal((state['steering'], state['state']['prompt']), ('you', 'a lake'), 'state at once')
+    equal(control.ask('seed', seed=7)['type'], 'done', 'seed')
+    equal(control.ask('seed', seed='9223372036854775807')['type'], 'done', 'largest seed')
+    equal(control.until('state')['state']['seed'], 9223372036854775807, 'largest seed')
+    equal(control.ask('pause', on=True)['type'], 'done', 'pause')
+    equal(control.until('state')['state']['paused'], True, 'paused')
+    equal(control.ask('pause', on=False)['type'], 'done', 'goes on')
+    equal(control.ask('reset')['type'], 'done', 'reset')
+    check(control.ask('record', on=True)['file'].endswith('.mp4'), 'record')
+    equal(control.ask('record', on=True)['type'], 'error', 'record twice')
+    equal(control.ask('record', on=False)['type'], 'done', 'record ends')
+    equal(control.ask('record', on=False)['status'], 409, 'record ends twice')
+    check(control.ask('snapshot')['file'].endswith('.png'), 'snapshot')
+    control.close()
+
+
+def test_bad_control():
+    control = WebSocket(PORT)
+    for text in ('', '{', 'null', '{"do": "fly"}', '{"do": "seed", "seed": -1}', '{"do": "seed", "seed": 1.5}',
+                 '{"do": "seed", "seed": 9223372036854775808}', '{"do": "pause"}', '{"do": "pause", "on": 1}',
+                 '{"do": "prompt"}', json.dumps({'do': 'prompt', 'prompt': 'x' * (PROMPT_MAX + 1)}),
+                 '{"do": "reset", "prompt": "x"}'):
+        control.send(text)
+        reply = control.until('done', 'error')
+        equal((reply['type'], reply['status']), ('error', 400), text[:50])
+    control.send(b'\0\1\2', kind=2)
+    equal(control.until('done', 'error')['type'], 'error', 'binary')
+    equal(control.ask('reset')['type'], 'done', 'still there')
+    control.close()
+    for text, masked in (('x' * (1 << 20), True), ('{"do": "reset"}', False)):
+        control = WebSocket(PORT)
+        control.send(text, masked=masked)
+        try:
+            equal(control.until('done', 'error'), None, 'a megabyte, or not masked')
+        except ConnectionError:  # closed before all of it was read
+            check(True, '')
+        control.close()
+    for _ in range(20):  # gone in the middle
+        WebSocket(PORT).close()
+    equal(ask('GET', '/control').status, 400, 'no upgrade')
+    alive('bad control messages')
+
+
+def test_one_steers():
+    first, second = WebSocket(PORT), WebSocket(PORT)
+    equal(first.ask('reset')['type'], 'done', 'the first takes the wheel')
+    reply = second.ask('prompt', prompt='me too')
+    equal((reply['type'], reply['status']), ('error', 409), 'the second has to wait')
+    check('steers now' in reply['error'], reply)
+    equal(prompt({'prompt': 'script'}).status, 409, 'scripts too')
+    equal(second.ask('claim')['status'], 409, 'asked politely')
+    equal(second.ask('claim', on=True)['type'], 'done', 'taken over')
+    equal(second.ask('prompt', prompt='mine')['type'], 'done', 'then it steers')
+    equal(first.ask('reset')['status'], 409, 'and the first no longer')
+    equal(second.ask('release')['type'], 'done', 'given up')
+    equal(prompt({'prompt': 'script'}).status, 200, 'a script')
+    equal(first.ask('reset')['type'], 'done', 'scripts do not keep it')
+    first.close()
+    time.sleep(0.3)
+    equal(second.ask('reset')['type'], 'done', 'who leaves gives it up')
+    second.close()
+    time.sleep(0.2)
+
+
+def test_control_places():
+    held = []
+    refused = 0
+    for _ in range(70):
+        try:
+            held.append(WebSocket(PORT))
+        except Refused as error:
+            equal(error.status, 503, 'no place')
+            refused += 1
+    check(len(held) <= 64 and refused >= 6, f'{len(held)} taken, {refused} refused')
+    for each_one in held:
+        each_one.close()
+    time.sleep(0.5)
+    WebSocket(PORT).close()
+
+
+finish(test_control, test_bad_control, test_one_steers, test_control_places)

@@ -1,0 +1,44 @@
+/* Changes of the session on behalf of remote controls. One of them steers at a time: the first that
+ * asks for something, until it leaves, gives up the wheel or has asked nothing for a while. Whoever
+ * may steer at all may also take the wheel over. */
+#pragma once
+
+#include <gio/gio.h>
+
+#include "live/live.h"
+#include "web/request.h"
+
+#define STEER_IDLE_SECONDS 30
+
+struct steer {
+    struct live *live;
+    const void *holder; /* NULL: nobody steers */
+    char *name;
+    gint64 until; /* monotonic time, us */
+};
+
+void steer_init(struct steer *steer, struct live *live);
+void steer_finish(struct steer *steer);
+
+/* Who holds the wheel now, NULL: nobody. */
+const void *steer_holder(const struct steer *steer);
+void steer_release(struct steer *steer, const void *owner); /* if it holds the wheel */
+
+/* What became of a request. `json` holds members of the answer, each with ", " before it: "change",
+ * "file" or "error". */
+struct outcome {
+    unsigned status; /* as of HTTP */
+    GString *json;
+};
+
+/* Everything but pings and snapshots. `owner` tells the controls apart; `hold`: it goes on to hold
+ * the wheel afterwards. */
+struct outcome steer_apply(struct steer *steer, const void *owner, const char *who, bool hold,
+                           const struct request *request);
+struct outcome steer_refusal(unsigned status, const char *error);
+
+/* Writes the newest picture in a thread of its own: to `path`, or NULL for a name of its own. The
+ * name comes from steer_snapshot_finish, to be freed, NULL if it failed. */
+void steer_snapshot_async(struct live *live, const char *path, GAsyncReadyCallback done,
+                          gpointer data);
+char *steer_snapshot_finish(GAsyncResult *result);
