@@ -17,6 +17,7 @@ static const char *const live_options[] = {
     "num_output_frames", "size", "width", "height", "fps", "window", "sink",
     "preview", "rtmp", "srt", "hls", "hls_segments", "record", "webrtc", "v4l2", "pacing", "latency",
     "eager", "schedule", "encoder", "bitrate", "key_interval", "silent_audio", "stamp",
+    "viewers_open", "web_token", "web_hosts", "tls_cert", "tls_key", "stun", "turn",
     "output_folder", "overwrite", "quiet", "json", NULL};
 /* clang-format on */
 static const char *const make_options[] = {"seed", NULL};

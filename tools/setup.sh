@@ -13,8 +13,10 @@ build_packages=(
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good # appsrc, mp4mux, PNG, JPEG
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly  # h264parse, WebP; x264enc
+    libsoup-3.0-dev libgstreamer-plugins-bad1.0-dev gstreamer1.0-nice # the browser page
 )
-test_packages=(git python3 ffmpeg openmpi-bin binutils gstreamer1.0-libav)
+test_packages=(git python3 ffmpeg openmpi-bin binutils gstreamer1.0-libav
+    chromium openssl) # the browser page
 long_packages=(clang libclang-rt-dev)
 
 usage() {

@@ -89,7 +89,7 @@ def test_mutated_offers():
     dice = random.Random(seed)
     good = sdp.offer(sdp.audio(), sdp.video())
     statuses = {}
-    for _ in range(300 if LONG else 24):
+    for _ in range(300 if LONG else 12):
         lines = good.split('\r\n')
         for _ in range(dice.randint(1, 3)):
             at = dice.randrange(6, len(lines))

@@ -26,7 +26,8 @@ struct listen {
 };
 
 /* `address` is [HOST:]PORT with [] around an IPv6 address; port 0: any that is free. Both files, or
- * none. 0, or -1 or LIVE_EUSAGE with one line printed. The thread-default main context serves it. */
+ * none. 0, or -1 or LIVE_EUSAGE with one line printed. The thread-default main context serves it.
+ */
 int listen_open(struct listen *listen, struct console *console, SoupServer *server,
                 const char *address, const char *certificate_file, const char *key_file);
 void listen_close(struct listen *listen);  /* takes no more connections */

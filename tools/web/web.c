@@ -123,9 +123,9 @@ static int start_server(struct web *web, const unreel_options *options)
 {
     web->server = soup_server_new("server-header", "unreel", NULL);
     http_install(web, web->server);
-    int status = listen_open(&web->listen, web->console, web->server,
-                             unreel_options_get(options, "webrtc"),
-                             text_option(options, "tls_cert"), text_option(options, "tls_key"));
+    int status =
+        listen_open(&web->listen, web->console, web->server, unreel_options_get(options, "webrtc"),
+                    text_option(options, "tls_cert"), text_option(options, "tls_key"));
     if (status < 0)
         return status;
     access_init(&web->access, text_option(options, "web_token"),
