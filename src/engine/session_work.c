@@ -9,6 +9,18 @@ struct chunk {
     double begin;
 };
 
+/* The first reason counts. */
+static void end_video(struct unreel_session *s, int code)
+{
+    pthread_mutex_lock(&s->lock);
+    if (!s->finished) {
+        s->ended = clock_seconds();
+        s->finished = code;
+    }
+    pthread_mutex_unlock(&s->lock);
+    frame_queue_end(&s->queue, code);
+}
+
 /* Numbers a picture and queues it; waits for room. False: the session was cancelled. */
 static bool queue_picture(struct unreel_session *s, unreel_frame *frame, int64_t chunk)
 {
@@ -93,7 +105,7 @@ static bool deliver_pictures(struct unreel_session *s, struct tensor latents, in
             drop_picture(s);
     }
     if (code < 0)
-        frame_queue_end(&s->queue, code);
+        end_video(s, code);
     return going;
 }
 
@@ -128,7 +140,7 @@ static bool give(struct unreel_session *s, int64_t chunk)
         latents_file_add(&s->latents_file, s->engine->backend, given);
     int code = engine_unlock(s->engine);
     if (code < 0) {
-        frame_queue_end(&s->queue, code);
+        end_video(s, code);
         return false;
     }
     return decode_block(s, given, chunk);
@@ -176,10 +188,6 @@ void *session_work(void *session)
         if (saved < 0)
             code = saved;
     }
-    pthread_mutex_lock(&s->lock);
-    s->ended = clock_seconds();
-    s->finished = code;
-    pthread_mutex_unlock(&s->lock);
-    frame_queue_end(&s->queue, code);
+    end_video(s, code);
     return NULL;
 }

@@ -5,43 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "test.h"
-
-static char model[4096], checkpoint[4096], scratch[4096];
-
-static unreel_options *options_for(const char *prompt, const char *frames)
-{
-    unreel_options *o = unreel_options_create(&test_log);
-    static const char *const sets[][2] = {
-        {"device", "cpu"},         {"dtype", "f32"},
-        {"threads", "2"},          {"size", "48x32"},
-        {"use_ema", "true"},       {"denoising_step_list", "1000,750,500,250"},
-        {"warp_denoising_step", "true"}, {"num_frame_per_block", "3"},
-        {"model_kwargs.timestep_shift", "5"}, {"window", "6"},
-        {"sink", "1"},
-    };
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
-        CHECK(unreel_options_set(o, sets[i][0], sets[i][1]) == 0);
-    unreel_options_set(o, "model", model);
-    unreel_options_set(o, "checkpoint_path", checkpoint);
-    unreel_options_set(o, "prompt", prompt);
-    unreel_options_set(o, "num_output_frames", frames);
-    return o;
-}
-
-/* FNV-1a over the planes' pixels: equal videos have equal sums. */
-static uint64_t picture_sum(uint64_t sum, const unreel_frame *f)
-{
-    for (int plane = 0; plane < 3; plane++) {
-        int width = plane ? f->width / 2 : f->width, height = plane ? f->height / 2 : f->height;
-        for (int y = 0; y < height; y++) {
-            for (int x = 0; x < width; x++)
-                sum = (sum ^ f->data[plane][(size_t)y * f->stride[plane] + (size_t)x]) *
-                      0x100000001b3;
-        }
-    }
-    return sum;
-}
+#include "nano.h"
 
 struct video {
     int64_t pictures;
@@ -328,18 +292,6 @@ static void test_latents(unreel_engine *e)
     unreel_options_destroy(o);
 }
 
-static long resident_kb(void)
-{
-    FILE *f = fopen("/proc/self/statm", "r");
-    long total = 0, resident = 0;
-    if (f) {
-        if (fscanf(f, "%ld %ld", &total, &resident) != 2)
-            resident = 0;
-        fclose(f);
-    }
-    return resident * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
 /* Far past the window and past the 1024th position: the same memory at the end as after a warm-up,
  * and no picture is lost. */
 static void test_endless(unreel_engine *e, int64_t latent_frames)
@@ -375,22 +327,10 @@ int main(int argc, char **argv)
         printf("usage: test_session GOLDEN_NANO SCRATCH [LATENT_FRAMES]\n");
         return 2;
     }
-    snprintf(model, sizeof model, "%s/wan_models/Wan2.1-T2V-nano", argv[1]);
-    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoints/self_forcing_mini.pt", argv[1]);
-    snprintf(scratch, sizeof scratch, "%s", argv[2]);
-    unreel_options *o = options_for("a red fox", "12");
     unreel_engine *e = NULL;
-    unreel_session *s = NULL;
-    CHECK_MSG(unreel_engine_open(&e, o) == 0, "%s", test_message);
-    int code = e ? unreel_session_open(&s, e, o, NULL) : UNREEL_EINVAL;
-    unreel_session_close(s);
-    unreel_options_destroy(o);
-    if (!e || code == UNREEL_EUNSUPPORTED) {
-        unreel_engine_close(e);
-        if (e)
-            printf("skipped: %s\n", test_message);
-        return e ? 77 : test_end();
-    }
+    int code = open_nano(&e, argv[1], argv[2]);
+    if (!e)
+        return code;
     test_whole_video(e);
     test_prefix(e);
     test_image(e);
