@@ -16,7 +16,8 @@ build_packages=(
     libsoup-3.0-dev libgstreamer-plugins-bad1.0-dev gstreamer1.0-nice # the browser page
 )
 test_packages=(git python3 ffmpeg openmpi-bin binutils gstreamer1.0-libav
-    chromium openssl) # the browser page
+    nginx libnginx-mod-rtmp # an RTMP server
+    chromium openssl)       # the browser page
 long_packages=(clang libclang-rt-dev)
 
 usage() {

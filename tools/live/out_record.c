@@ -2,11 +2,11 @@
  *
  * A fragment is playable as soon as it is on disk; a killed program loses what is in the encoder
  * (four pictures) and one fragment. */
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <errno.h>
-#include <string.h>
 
 #include "encoder.h"
 #include "mp4_repair.h"
@@ -73,6 +73,14 @@ static int check(struct console *console, const char *path, const unreel_options
     return encoder_elements(console, "record", elements) ? 0 : -1;
 }
 
+/* What opening made, if no picture ever came. */
+static void remove_empty(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
+        unlink(path);
+}
+
 static int record_open(struct live_output **output, struct live *live, struct console *console,
                        const unreel_options *options)
 {
@@ -100,6 +108,7 @@ static int record_open(struct live_output **output, struct live *live, struct co
     };
     o->pipe = live_pipe_open(live, console, &settings);
     if (!o->pipe) {
+        remove_empty(o->path);
         g_free(o->path);
         g_free(o);
         return -1;
@@ -120,13 +129,12 @@ static void record_counts(struct live_output *o, int64_t *pictures, int64_t *dro
 
 static void record_close(struct live_output *o)
 {
-    struct stat st;
     if (live_pipe_close(o->pipe) < 0) {
         live_file_failed(o->live);
         if (mp4_repair(&o->header, o->path) < 0)
             console_warning(o->console, "%s: may not be playable: %s", o->path, strerror(errno));
-    } else if (stat(o->path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0) {
-        unlink(o->path); /* no picture ever came */
+    } else {
+        remove_empty(o->path);
     }
     g_free(o->path);
     g_free(o);

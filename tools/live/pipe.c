@@ -14,6 +14,7 @@
 #define STALL_S 15    /* a connection that takes nothing for so long is given up */
 #define FILE_END_S 60 /* longest wait for a file to be completed */
 #define NETWORK_END_S 3
+#define LINGER_MS 250
 #define LOOK_MS 100 /* how often a stall or the end is looked for */
 
 struct live_pipe {
@@ -387,6 +388,8 @@ static int drain(struct live_pipe *p)
         GST_MESSAGE_ERROR | GST_MESSAGE_EOS);
     gst_object_unref(bus);
     bool whole = message && GST_MESSAGE_TYPE(message) == GST_MESSAGE_EOS;
+    if (whole && p->settings.network)
+        g_usleep(LINGER_MS * 1000); /* SRT drops what is on its way when it is closed */
     if (message && !whole && !p->settings.network)
         gst_print_error(p->console, p->name, message);
     else if (message)

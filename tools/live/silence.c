@@ -1,5 +1,7 @@
 #include "silence.h"
 
+#define CAPS                                                                                       \
+    "audio/x-raw,format=S16LE,layout=interleaved,rate=44100,channels=2,channel-mask=(bitmask)0x3"
 #define RATE 44100
 #define BLOCK 1024    /* samples a buffer: one AAC frame */
 #define FRAME_BYTES 4 /* two channels of 16 bits */
@@ -14,7 +16,7 @@ struct silence {
 struct silence *silence_open(GstAppSrc *src)
 {
     struct silence *s = g_new0(struct silence, 1);
-    GstCaps *caps = gst_caps_from_string(SILENCE_CAPS);
+    GstCaps *caps = gst_caps_from_string(CAPS);
     s->src = src;
     gst_app_src_set_caps(src, caps);
     gst_caps_unref(caps);

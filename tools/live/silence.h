@@ -3,8 +3,6 @@
 
 #include <gst/app/gstappsrc.h>
 
-#define SILENCE_CAPS "audio/x-raw,format=S16LE,layout=interleaved,rate=44100,channels=2"
-
 struct silence;
 
 /* Takes the reference. */

@@ -1,0 +1,123 @@
+"""One run into every output that needs nothing but this machine: each one's pictures are counted."""
+import os
+import signal
+import subprocess
+import time
+
+from live_harness import (Live, Server, boxes, check, check_numbers, clean_environment, equal, folder,
+                          free_port, need_tools, numbers, output, path, run)
+from harness import LONG, each, end, skip
+
+FRAMES = 3 * (600 if LONG else 25)  # latent frames
+LAST = 4 * (FRAMES - 1)             # number of the last picture
+FPS = 48
+
+
+def has_srt():
+    return ' srt\n' in run('ffmpeg', '-v', 'error', '-protocols').stdout
+
+
+def receive_srt(port):
+    """Joins as soon as somebody listens there."""
+    for _ in range(20):
+        receiver = subprocess.Popen(['ffmpeg', '-v', 'error', '-i', f'srt://127.0.0.1:{port}', '-c', 'copy',
+                                     '-f', 'mpegts', '-y', path('srt.ts')], stdin=subprocess.DEVNULL,
+                                    stderr=subprocess.DEVNULL, env=clean_environment())
+        time.sleep(0.3)
+        if receiver.poll() is None:
+            return receiver
+    return None
+
+
+def test_all_outputs():
+    server = Server() if Server.is_installed() else None
+    args = ['--fps', FPS, '--num-output-frames', FRAMES, '--record', 'a.mp4', '--record', 'b.mp4',
+            '--pacing', 'hls=hold', '--hls', 'hls']
+    if server:
+        server.start()
+        args += ['--rtmp', server.url()]
+    else:
+        print('rtmp is not tested: nginx and libnginx-mod-rtmp are not installed')
+    port = free_port()
+    if has_srt():
+        args += ['--srt', f'srt://:{port}?mode=listener']
+    live = Live(*args)
+    receiver = receive_srt(port) if has_srt() else None
+    equal(live.end(seconds=60 + LAST / FPS), 0, f'exit code ({live.messages()})')
+    time.sleep(0.5)
+    for name in ('a.mp4', 'b.mp4'):
+        check_numbers(numbers(name), name, last=LAST)
+        equal(boxes(name)[0], 'ftyp', name)
+        check('moof' not in boxes(name), f'{name} is an ordinary MP4: {boxes(name)}')
+    check_numbers(numbers('hls/live.m3u8'), 'hls', last=LAST, repeats=True)
+    check(open(path('hls/live.m3u8')).read().rstrip().endswith('#EXT-X-ENDLIST'), 'the playlist ends')
+    last = live.states()[-1]
+    if server:
+        server.stop()
+        files = server.recorded()
+        equal(len(files), 1, 'files of the RTMP server')
+        check_numbers(numbers(files[0]), 'rtmp', last=LAST, repeats=True, missing=LAST // 1000)
+        equal(output(last, 'rtmp')['dropped'], 0, 'dropped by rtmp')
+        check('secret' not in str(last) + str(live.messages()), 'the stream key is nowhere to be seen')
+    if receiver:
+        check(receiver.wait(10) is not None, 'the receiver ends with the stream')
+        check_numbers(numbers('srt.ts'), 'srt', first=None, last=LAST, repeats=True, missing=LAST // 1000)
+    equal(last['shown'], LAST + 1, 'pictures shown')
+    equal(last['cushion'], 0.3, 'cushion')
+    check(any('x264enc' in m or 'openh264enc' in m or 'nvh264enc' in m for m in live.messages()),
+          f'a line says which encoder: {live.messages()}')
+
+
+def test_even_pace():
+    """Pictures come in chunks and are shown one by one: held pictures would be repeated."""
+    live = Live('--fps', 16, '--num-output-frames', 15, '--hls', 'even')
+    equal(live.end(), 0, 'exit code')
+    seen = numbers('even/live.m3u8')
+    repeated = sum(a == b for a, b in zip(seen, seen[1:]))
+    check(repeated <= len(seen) // 5, f'{repeated} of {len(seen)} pictures are repeated')
+
+
+def test_silent_audio():
+    live = Live('--fps', FPS, '--num-output-frames', 30, '--hls', 'sound', '--silent-audio', '--hls-segments', 3)
+    equal(live.end(), 0, f'exit code ({live.messages()})')
+    kinds = run('ffprobe', '-v', 'error', '-show_entries', 'stream=codec_name', '-of', 'csv=p=0',
+                path('sound/live.m3u8')).stdout.split()
+    equal(sorted(set(kinds)), ['aac', 'h264'], 'streams with --silent-audio')
+    check_numbers(numbers('sound/live.m3u8'), 'hls with sound', last=4 * 29, repeats=True, first=None)
+
+
+def test_signals():
+    """A video without end is ended, files are completed."""
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        live = Live('--record', f'{number}.mp4', '--hls', f'hls{number}')
+        check(live.wait_for(lambda s: s['shown'] > 8), f'it runs: {live.messages()}')
+        equal(live.end(number), code, f'exit code after signal {number}')
+        check('moof' not in boxes(f'{number}.mp4'), 'an ordinary MP4')
+        made = live.states()[-1]['pictures']
+        seen = numbers(f'{number}.mp4')
+        check_numbers(seen, f'recording ended by signal {number}')
+        check(len(seen) >= made, f'{len(seen)} pictures recorded of {made}')
+        check_numbers(numbers(f'hls{number}/live.m3u8'), 'hls', repeats=True)
+
+
+def test_memory():
+    """The same after 200 pictures and at the end."""
+    live = Live('--fps', 100, '--record', 'm.mp4', '--hls', 'memory', '--hls-segments', 3)
+    held = []
+    end_at = time.monotonic() + (100 if LONG else 8)
+    while time.monotonic() < end_at and live.process.poll() is None:
+        for line in open(f'/proc/{live.process.pid}/status'):
+            if line.startswith('RssAnon:'):
+                held.append(int(line.split()[1]) / 1024)
+        time.sleep(0.2)
+    equal(live.end(signal.SIGTERM), 143, 'exit code')
+    middle = max(held[len(held) // 3:2 * len(held) // 3])
+    late = max(held[2 * len(held) // 3:])
+    print(f'{middle:.1f} MiB in the middle, {late:.1f} MiB late')
+    check(late - middle < 4, f'memory grows: {middle:.1f} MiB, then {late:.1f} MiB')
+
+
+need_tools(skip)
+os.makedirs(folder, exist_ok=True)
+each(test_all_outputs, test_even_pace, test_silent_audio, test_signals, test_memory)
+end()
