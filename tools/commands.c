@@ -15,6 +15,7 @@ static const char *const live_options[] = {
     "config_path", "model", "checkpoint_path", "use_ema", "decoder", "decoder_path", "device", "dtype",
     "threads",
     "num_output_frames", "size", "width", "height", "fps", "window", "sink",
+    "rotary", "prompt_switch", "blend_chunks", "recache_sink",
     "preview", "rtmp", "srt", "hls", "hls_segments", "record", "webrtc", "v4l2", "pacing", "latency",
     "eager", "schedule", "encoder", "bitrate", "key_interval", "silent_audio", "stamp",
     "viewers_open", "web_token", "web_hosts", "tls_cert", "tls_key", "stun", "turn",

@@ -93,14 +93,16 @@ static bool in_list(const char *const *list, const char *name)
     return false;
 }
 
-/* Options of measuring and of live outputs belong to one command only. */
+/* Headings of options that only some commands read; those list them. */
+static const char *const special_groups[] = {"Steering a running video", "Live", "Measuring", NULL};
+
 static bool reads(const struct command *command, const unreel_option_info *info)
 {
     if (!info->group)
         return false;
     if (command->options)
         return in_list(command->options, info->name);
-    return strcmp(info->group, "Measuring") && strcmp(info->group, "Live");
+    return !in_list(special_groups, info->group);
 }
 
 void help_overview(void)

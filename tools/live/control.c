@@ -12,7 +12,7 @@ static const char *const not_running = "the session does not run %s: nothing was
 /* With session_lock: whether there is something to ask. */
 static bool is_running(struct live *live, const char *who)
 {
-    if (live->session && unreel_session_set_prompt)
+    if (live->session)
         return true;
     g_mutex_lock(&live->lock);
     const char *when = strcmp(live->phase, "loading") ? "any more" : "yet";

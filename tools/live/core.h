@@ -8,12 +8,6 @@
 #include "player.h"
 #include "stream.h"
 
-/* Until the engine has them, steering is refused. */
-#pragma weak unreel_session_pause
-#pragma weak unreel_session_set_prompt
-#pragma weak unreel_session_set_seed
-#pragma weak unreel_session_reset
-
 #define PACINGS 3
 #define CODECS 3
 #define HISTORY_MAX 100 /* changes that are remembered */

@@ -42,7 +42,7 @@ static void on_due(void *opaque, enum live_pacing pacing, GstBuffer *picture)
 
 void live_apply_pause(struct live *live)
 {
-    if (live->session && unreel_session_pause)
+    if (live->session)
         unreel_session_pause(live->session, live->paused || live->resting);
 }
 

@@ -137,7 +137,7 @@ static int check_stamp(struct run *r)
 static int load_config(struct run *r)
 {
     static const char *const policy[] = {"model_kwargs.local_attn_size", "model_kwargs.sink_size",
-                                         NULL};
+                                         "rotary", NULL};
     char *fallback = paths_find("configs/default_config.yaml");
     char *path = option(r, "config_path") ? paths_config(option(r, "config_path")) : NULL;
     char *endless = paths_find("configs/endless.yaml");
