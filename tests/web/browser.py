@@ -91,7 +91,7 @@ class Browser:
 class Page:
     def __init__(self, browser, url, width=1440, height=900, mobile=False, dark=True):
         self.browser = browser
-        self.target = browser.call('Target.createTarget', url='about:blank')['targetId']
+        self.target = browser.call('Target.createTarget', url='about:blank', newWindow=True)['targetId']
         self.session = browser.call('Target.attachToTarget', targetId=self.target, flatten=True)['sessionId']
         for domain in ('Page', 'Runtime', 'Log'):
             self.call(f'{domain}.enable')

@@ -435,8 +435,9 @@ const control = new Control({
   state: showState,
   hello: message => { page.promptMax = message.prompt_max; },
   open: () => {
+    const still = page.serverGone && performance.now() - player.lastFrame > 1000; /* it has restarted */
     page.serverGone = page.denied = false;
-    if (!player.pc) player.start();
+    if (!player.pc || still) player.start();
     explain();
   },
   closed: () => {

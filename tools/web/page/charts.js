@@ -10,6 +10,7 @@ class Chart {
     this.points = [];
     this.context = canvas.getContext('2d');
     new ResizeObserver(() => this.draw()).observe(canvas);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
   }
 
   add(time, values) {

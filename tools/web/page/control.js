@@ -30,6 +30,11 @@ class Backoff {
   }
 }
 
+/* Seeds have up to 63 bits, more than numbers of a script: they come as strings. */
+function parse(text) {
+  return JSON.parse(text.replace(/"seed": (\d{16,})/g, '"seed": "$1"'));
+}
+
 class Control {
   constructor(handlers) {
     this.handlers = handlers;
@@ -51,7 +56,7 @@ class Control {
         if (response.status < 500) return;
         throw new Error(error);
       }
-      this.handlers.state({ state: await response.json() });
+      this.handlers.state({ state: parse(await response.text()) });
       this.open();
     } catch {
       this.retry();
@@ -69,7 +74,7 @@ class Control {
       this.ping();
       this.pings = setInterval(() => this.ping(), 3000);
     };
-    this.socket.onmessage = event => this.receive(JSON.parse(event.data));
+    this.socket.onmessage = event => this.receive(parse(event.data));
     this.socket.onclose = event => {
       clearInterval(this.pings);
       for (const { reject } of this.waiting.values()) reject(new Error('The connection is gone.'));

@@ -75,6 +75,10 @@ class Player {
   connectionChanged(pc) {
     if (pc !== this.pc) return;
     clearTimeout(this.lost);
+    if (pc.connectionState === 'connected') {
+      clearTimeout(this.limit);
+      if (!this.frames) this.handlers.trouble('wait');
+    }
     if (pc.connectionState === 'failed') this.fail(pc, this.frames ? 'lost' : 'path');
     if (pc.connectionState === 'disconnected')
       this.lost = setTimeout(() => this.fail(pc, 'lost'), LOST_MS);
@@ -101,7 +105,6 @@ class Player {
   }
 
   firstFrame() {
-    clearTimeout(this.limit);
     this.backoff.reset();
     this.handlers.playing();
   }
