@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define PICTURE_SECONDS 5      /* a session that makes pictures has made one */
+#define START_SECONDS 10       /* from there to webrtcbin: on a busy machine */
 #define ANSWER_SECONDS 4       /* more than gathering takes without a STUN server that is dead */
 #define CONNECT_SECONDS 20     /* from the answer to the connection */
 #define WAITING_MAX 64         /* pictures that a slow viewer may be behind */
@@ -320,7 +321,7 @@ static gboolean on_primed(gpointer data)
 {
     struct viewer *viewer = data;
     if (!viewer->closed && !viewer->asked)
-        set_deadline(viewer, ANSWER_SECONDS, on_stuck);
+        set_deadline(viewer, START_SECONDS, on_stuck);
     return G_SOURCE_REMOVE;
 }
 
@@ -388,15 +389,22 @@ static gboolean on_message(GstBus *bus, GstMessage *message, gpointer data)
 /* ---- open and close
  * ------------------------------------------------------------------------------ */
 
-/* Without it a browser that was killed counts as connected for ever. */
-static void keep_checking(GstElement *rtc)
+static void set_flag(GObject *object, const char *name, gboolean value)
+{
+    if (object && g_object_class_find_property(G_OBJECT_GET_CLASS(object), name))
+        g_object_set(object, name, value, NULL);
+}
+
+/* Without the checks a browser that was killed counts as connected for ever. And routers are not
+ * asked to open ports: that is not for a viewer to cause. */
+static void set_up_ice(GstElement *rtc)
 {
     GObject *ice = NULL, *agent = NULL;
     g_object_get(rtc, "ice-agent", &ice, NULL);
     if (ice && g_object_class_find_property(G_OBJECT_GET_CLASS(ice), "agent"))
         g_object_get(ice, "agent", &agent, NULL);
-    if (agent && g_object_class_find_property(G_OBJECT_GET_CLASS(agent), "keepalive-conncheck"))
-        g_object_set(agent, "keepalive-conncheck", TRUE, NULL);
+    set_flag(agent, "keepalive-conncheck", TRUE);
+    set_flag(agent, "upnp", FALSE);
     g_clear_object(&agent);
     g_clear_object(&ice);
 }
@@ -442,7 +450,7 @@ static bool build(struct viewer *viewer)
     if (viewer->place.turn)
         g_object_set(viewer->rtc, "turn-server", viewer->place.turn, NULL);
     only_send(viewer->rtc);
-    keep_checking(viewer->rtc);
+    set_up_ice(viewer->rtc);
     return true;
 }
 

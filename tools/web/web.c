@@ -25,7 +25,8 @@ static int check_elements(struct console *console)
         {"appsrc", "gstreamer1.0-plugins-base"},    {"rtph264pay", "gstreamer1.0-plugins-good"},
         {"rtpvp8pay", "gstreamer1.0-plugins-good"}, {"rtpbin", "gstreamer1.0-plugins-good"},
         {"webrtcbin", "gstreamer1.0-plugins-bad"},  {"dtlssrtpenc", "gstreamer1.0-plugins-bad"},
-        {"srtpenc", "gstreamer1.0-plugins-bad"},    {"nicesink", "gstreamer1.0-nice"},
+        {"dtlsdec", "gstreamer1.0-plugins-bad"},    {"srtpenc", "gstreamer1.0-plugins-bad"},
+        {"nicesink", "gstreamer1.0-nice"},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(needed); i++) {
         GstElementFactory *factory = gst_element_factory_find(needed[i].element);
@@ -134,6 +135,17 @@ static int start_server(struct web *web, const unreel_options *options)
     return 0;
 }
 
+/* GStreamer's DTLS elements share one certificate as long as one of them is there. Making it takes
+ * a quarter of a second of computing: the first viewer should not wait for that. */
+static gpointer make_certificate(gpointer data)
+{
+    struct web *web = data;
+    web->certificate_holder = gst_element_factory_make("dtlsdec", NULL);
+    if (web->certificate_holder)
+        gst_object_ref_sink(web->certificate_holder);
+    return NULL;
+}
+
 static int start_viewers(struct web *web, const unreel_options *options)
 {
     struct viewer_place place = {
@@ -194,6 +206,7 @@ static int web_open(struct live_output **out, struct live *live, struct console 
     g_source_attach(output->counting, web->context);
     web->loop = g_main_loop_new(web->context, FALSE);
     web->thread = g_thread_new("web", run, web);
+    web->warming = g_thread_new("certificate", make_certificate, web);
     print_address(web);
     *out = output;
     return 0;
@@ -246,6 +259,7 @@ static void web_close(struct live_output *output)
     struct web *web = &output->web;
     g_main_loop_quit(web->loop);
     g_thread_join(web->thread);
+    g_thread_join(web->warming);
     g_main_context_push_thread_default(web->context); /* this thread serves the rest */
     g_source_destroy(output->counting);
     g_source_unref(output->counting);
@@ -257,6 +271,7 @@ static void web_close(struct live_output *output)
     g_thread_pool_free(web->cleaners, FALSE, TRUE);
     while (g_main_context_iteration(web->context, FALSE))
         ;
+    gst_clear_object(&web->certificate_holder);
     steer_finish(&web->steer);
     g_clear_object(&web->server);
     listen_finish(&web->listen);

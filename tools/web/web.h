@@ -25,6 +25,8 @@ struct web {
     struct control control;
     struct whep whep;
     GThreadPool *cleaners;
+    GThread *warming;
+    GstElement *certificate_holder; /* set by it */
     bool snapshot_busy;
     int64_t watched_pictures; /* for /healthz: pictures when they last grew ... */
     gint64 watched_since;     /* ... and when that was, monotonic time, us */

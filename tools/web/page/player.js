@@ -1,7 +1,7 @@
 'use strict';
 /* The video: WHEP, kept up. Handlers { playing, trouble, latency }. */
 
-const CONNECT_MS = 12000, LOST_MS = 4000;
+const CONNECT_MS = 20000, LOST_MS = 4000;
 const RTP_WRAP = 2 ** 32 / 90000; /* s */
 
 class Player {
