@@ -1,11 +1,11 @@
-/* Plain attention: softmax in one pass over the keys, with a running maximum and sum for each query,
- * everything in f32.
+/* Plain attention: softmax in one pass over the keys, with a running maximum and sum for each
+ * query, everything in f32.
  *
- * Block: 16 queries of a head. 16 lanes: a query, of which lane l holds elements l, l + 16, ... of q
- * and of the result in registers. Blocks of keys and values pass through shared memory (at most
- * 32 KiB), read by 16 lanes side by side. Alignment: none needed. Bound: shuffles, four for each pair
- * of query and key; some 2 TFLOP/s at a width of 128 are expected, as this is for f32 and for what
- * cuDNN does not do. */
+ * Block: 16 queries of a head. 16 lanes: a query, of which lane l holds elements l, l + 16, ... of
+ * q and of the result in registers. Blocks of keys and values pass through shared memory (at most
+ * 32 KiB), read by 16 lanes side by side. Alignment: none needed. Bound: shuffles, four for each
+ * pair of query and key; some 2 TFLOP/s at a width of 128 are expected, as this is for f32 and for
+ * what cuDNN does not do. */
 #include "common.cuh"
 
 #define LANES 16
@@ -20,8 +20,7 @@ struct bias_rows {
     int64_t stride;
 };
 
-template <int EACH, int KEYS>
-struct tiles {
+template <int EACH, int KEYS> struct tiles {
     float k[KEYS][LANES * EACH], v[KEYS][LANES * EACH];
 };
 
@@ -32,7 +31,8 @@ static __device__ inline void load_rows(float (*to)[WIDTH], const T *head, int64
 {
     for (int i = threadIdx.x; i < COUNT * WIDTH; i += LANES * QUERIES) {
         int row = i / WIDTH, d = i % WIDTH;
-        to[row][d] = first + row < rows && d < width ? to_float(head[(first + row) * stride + d]) : 0;
+        to[row][d] =
+            first + row < rows && d < width ? to_float(head[(first + row) * stride + d]) : 0;
     }
 }
 

@@ -1,5 +1,5 @@
-/* What the kernels share: elements of any type as floats, 16 bytes at a time where alignment allows;
- * sums over warps and blocks; activations; launching.
+/* What the kernels share: elements of any type as floats, 16 bytes at a time where alignment
+ * allows; sums over warps and blocks; activations; launching.
  *
  * The same files compile as host C++ against the stand-in headers of tests/gpu/emulate. Therefore
  * barriers and shuffles are reached by every thread of a block, shared memory comes from
@@ -63,16 +63,22 @@ static __device__ inline void from_float(e4m3 *y, float x)
 }
 
 /* WIDE elements as one or two accesses of 16 bytes, or one of 8. */
-template <typename T>
-struct alignas(sizeof(T) >= 2 ? 16 : 8) pack {
+template <typename T> struct alignas(sizeof(T) >= 2 ? 16 : 8) pack {
     T element[WIDE];
 };
 
+static __device__ inline void check_access(const void *data, size_t alignment)
+{
+#ifdef UNREEL_EMULATE
+    emulate_access(data, alignment);
+#endif
+}
+
 /* N is WIDE (and `from` aligned for it) or less. */
-template <int N, typename T>
-static __device__ inline void load(float (&x)[N], const T *from)
+template <int N, typename T> static __device__ inline void load(float (&x)[N], const T *from)
 {
     if constexpr (N == WIDE) {
+        check_access(from, alignof(pack<T>));
         const pack<T> p = *reinterpret_cast<const pack<T> *>(from);
         for (int i = 0; i < N; i++)
             x[i] = to_float(p.element[i]);
@@ -82,10 +88,10 @@ static __device__ inline void load(float (&x)[N], const T *from)
     }
 }
 
-template <int N, typename T>
-static __device__ inline void store(T *to, const float (&x)[N])
+template <int N, typename T> static __device__ inline void store(T *to, const float (&x)[N])
 {
     if constexpr (N == WIDE) {
+        check_access(to, alignof(pack<T>));
         pack<T> p;
         for (int i = 0; i < N; i++)
             from_float(&p.element[i], x[i]);
@@ -99,8 +105,7 @@ static __device__ inline void store(T *to, const float (&x)[N])
 /* ---- memory that the threads of a block share ------------------------------------------------ */
 
 /* One T for each type, uninitialised. All calls of a block give the same. */
-template <typename T>
-static __device__ inline T &block_memory()
+template <typename T> static __device__ inline T &block_memory()
 {
     __shared__ T memory;
 #ifdef UNREEL_EMULATE
@@ -268,8 +273,7 @@ static inline bool is_wide(const kernel_video &video)
 }
 
 /* f(a value of the type) */
-template <typename F>
-static cudaError_t with_type(enum kernel_type type, F f)
+template <typename F> static cudaError_t with_type(enum kernel_type type, F f)
 {
     switch (type) {
     case KERNEL_F32:
@@ -281,8 +285,7 @@ static cudaError_t with_type(enum kernel_type type, F f)
     }
 }
 
-template <typename F>
-static cudaError_t with_output(enum kernel_type type, F f)
+template <typename F> static cudaError_t with_output(enum kernel_type type, F f)
 {
     return type == KERNEL_E4M3 ? f(e4m3()) : with_type(type, f);
 }
@@ -296,8 +299,7 @@ struct wide {
 };
 
 /* f(wide()) or f(narrow()): its member n is how many elements a thread moves at once. */
-template <typename F>
-static cudaError_t with_width(bool is_wide, F f)
+template <typename F> static cudaError_t with_width(bool is_wide, F f)
 {
     return is_wide ? f(wide()) : f(narrow());
 }

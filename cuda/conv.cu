@@ -1,10 +1,10 @@
-/* Plain convolutions: an output pixel is a row of kt kh kw Ci inputs, gathered where they lie, times
- * the weights. See product.cuh for threads, alignment (none needed) and bound. */
+/* Plain convolutions: an output pixel is a row of kt kh kw Ci inputs, gathered where they lie,
+ * times the weights. See product.cuh for threads, alignment (none needed) and bound. */
 #include "product.cuh"
 
 /* The element of x that tap `k` of output pixel `m` sees, or -1 in the padding. */
-static __device__ inline int64_t input_at(const kernel_video &x, const struct kernel_conv &c, int64_t m,
-                                          int64_t k)
+static __device__ inline int64_t input_at(const kernel_video &x, const struct kernel_conv &c,
+                                          int64_t m, int64_t k)
 {
     int64_t tap = k / c.in[3], row = m / c.out[2], up = c.upsample ? 2 : 1;
     int64_t t = row / c.out[1] * c.stride[0] + tap / (c.kernel[1] * c.kernel[2]);

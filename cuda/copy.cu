@@ -1,8 +1,8 @@
 /* Copies between any strides and types.
  *
  * Thread: 1 or 8 neighbours along the dimension that lies closest in y. 16-byte accesses where the
- * innermost dimension is contiguous in both and all is aligned; else single elements. Bound: memory;
- * a transposing copy reads whole sectors for single elements and is for loading weights. */
+ * innermost dimension is contiguous in both and all is aligned; else single elements. Bound:
+ * memory; a transposing copy reads whole sectors for single elements and is for loading weights. */
 #include "common.cuh"
 
 /* Dimensions from the outermost in. */
@@ -80,8 +80,7 @@ static bool is_wide_plan(const copy_plan &plan, const void *y, const void *x)
     return is_wide(y, 0) && is_wide(x, 0);
 }
 
-template <typename F>
-static cudaError_t with_source(enum kernel_type type, F f)
+template <typename F> static cudaError_t with_source(enum kernel_type type, F f)
 {
     return type == KERNEL_F16   ? f(__half())
            : type == KERNEL_I32 ? f(int32_t())

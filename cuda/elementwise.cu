@@ -6,8 +6,7 @@
 #include "common.cuh"
 
 /* A thread's elements [i, i + n), n <= N. */
-template <int N, typename F>
-static __device__ inline void for_elements(int64_t count, F f)
+template <int N, typename F> static __device__ inline void for_elements(int64_t count, F f)
 {
     int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * N;
     if (i < count)
@@ -86,8 +85,7 @@ static __global__ void combine_all(float *y, terms terms, const float *factor, i
     });
 }
 
-template <int N>
-static int64_t blocks_for(int64_t count)
+template <int N> static int64_t blocks_for(int64_t count)
 {
     return blocks_of(count, BLOCK_MAX * N);
 }

@@ -39,8 +39,8 @@ cudaError_t kernel_epilogue(const struct kernel_rows *y, const struct kernel_row
                             int64_t width, const float *row_scale, const float *column_scale,
                             const float *bias, enum kernel_act act, cudaStream_t stream)
 {
-    bool aligned = is_wide(*y, width) && is_wide(*x, width) && is_wide(column_scale, 0) &&
-                   is_wide(bias, 0);
+    bool aligned =
+        is_wide(*y, width) && is_wide(*x, width) && is_wide(column_scale, 0) && is_wide(bias, 0);
     factors by = {row_scale, column_scale, bias};
     return with_output(y->type, [&](auto ty) {
         return with_type(x->type, [&](auto tx) {

@@ -8,10 +8,11 @@
  * (said at each). Shapes are otherwise trusted: backend/ops.c has checked them. Nothing to do (a
  * size of 0) is success.
  *
- * Alignment: any that the type needs; 16 bytes for pointers and a multiple of 8 elements for rows and
- * strides let a kernel move 16 bytes at a time, which it finds out itself.
+ * Alignment: any that the type needs; 16 bytes for pointers and a multiple of 8 elements for rows
+ * and strides let a kernel move 16 bytes at a time, which it finds out itself.
  *
- * Sums are f32 in an order that depends on shapes only: the same input gives the same bits. */
+ * Sums are f32 in an order that depends on shapes and alignment only: the same input gives the same
+ * bits. */
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -72,9 +73,10 @@ _Static_assert((int)KERNEL_FORMAT_I420 == UNREEL_FORMAT_I420 &&
 _Static_assert(KERNEL_DIMS == TENSOR_DIMS && KERNEL_TERMS == COMBINE_TERMS, "sizes");
 #endif
 
-/* A matrix; each row is contiguous. Outputs may be KERNEL_E4M3 where a function says so: row r holds
- * value / scale[r], where the kernel writes scale[r] = max(largest magnitude of the row / 448, 2^-100).
- * With `fixed_scale` scale[0] is read instead and is that of all rows; what does not fit becomes
+/* A matrix; each row is contiguous. Outputs may be KERNEL_E4M3 where a function says so: row r
+ * holds value / scale[r], where the kernel writes scale[r] = max(largest magnitude of the row /
+ * 448, 2^-100). With `fixed_scale` scale[0] is read instead and is that of all rows; what does not
+ * fit becomes
  * +-448. NaN stays NaN. */
 struct kernel_rows {
     void *data;
@@ -113,8 +115,8 @@ cudaError_t kernel_combine(float *y, int terms, const float *factor, const float
 
 /* ---- epilogue.cu -------------------------------------------------------------------------- */
 
-/* y [rows, width] = act(x * row_scale[r] * column_scale[c] + bias[c]); NULL: 1, 1 and 0. y f32, bf16
- * or E4M3, x f32 or bf16; y may be x if types and strides agree. What a matrix product's own
+/* y [rows, width] = act(x * row_scale[r] * column_scale[c] + bias[c]); NULL: 1, 1 and 0. y f32,
+ * bf16 or E4M3, x f32 or bf16; y may be x if types and strides agree. What a matrix product's own
  * epilogue cannot do, and quantisation of activations (a row is a token) and of weights (an output
  * channel). */
 cudaError_t kernel_epilogue(const struct kernel_rows *y, const struct kernel_rows *x, int64_t rows,
@@ -133,7 +135,8 @@ cudaError_t kernel_layer_norm(const struct kernel_rows *y, const struct kernel_r
 cudaError_t kernel_add_gated(const struct kernel_rows *x, const struct kernel_rows *a, int64_t rows,
                              int64_t width, const struct kernel_vectors *gate, cudaStream_t stream);
 
-/* kernel_add_gated(), then kernel_layer_norm() of the new x, in one pass over memory. y is not x. */
+/* kernel_add_gated(), then kernel_layer_norm() of the new x, in one pass over memory. y is not x.
+ */
 cudaError_t kernel_add_gated_layer_norm(const struct kernel_rows *y, const struct kernel_rows *x,
                                         const struct kernel_rows *a, int64_t rows, int64_t width,
                                         const struct kernel_vectors *gate,
@@ -143,8 +146,8 @@ cudaError_t kernel_add_gated_layer_norm(const struct kernel_rows *y, const struc
 
 /* ---- rms_norm.cu -------------------------------------------------------------------------- */
 
-/* y = act(x / max(sqrt(mean(x^2) + eps), 1e-12 / sqrt(width)) * gain). y f32, bf16 or E4M3, x f32 or
- * bf16; y may be x. */
+/* y = act(x / max(sqrt(mean(x^2) + eps), 1e-12 / sqrt(width)) * gain). y f32, bf16 or E4M3, x f32
+ * or bf16; y may be x. */
 cudaError_t kernel_rms_norm(const struct kernel_rows *y, const struct kernel_rows *x, int64_t rows,
                             int64_t width, const float *gain, float eps, enum kernel_act act,
                             cudaStream_t stream);
@@ -173,15 +176,16 @@ struct kernel_rope {
     int64_t heads, width;
 };
 
-/* y = turned x, or of RMSNorm(x) over the whole token with `gain` [heads * width]; f32 or bf16 each;
- * y may be x without slots. With `slot` [F] frame f of the input is written to frame slot[f] of y. */
+/* y = turned x, or of RMSNorm(x) over the whole token with `gain` [heads * width]; f32 or bf16
+ * each; y may be x without slots. With `slot` [F] frame f of the input is written to frame slot[f]
+ * of y. */
 cudaError_t kernel_rms_norm_rope(const struct kernel_video *y, const struct kernel_video *x,
                                  const struct kernel_rope *rope, const float *gain, float eps,
                                  const int32_t *slot, cudaStream_t stream);
 
 /* All that happens between the product for q, k and v and attention, in one launch: q = turned
- * RMSNorm of its part; k the same, into its slot of the ring; v copied into its slot. Gains are f32,
- * data f32 or bf16, q, k and v of one type. Without gains nothing is normed. */
+ * RMSNorm of its part; k the same, into its slot of the ring; v copied into its slot. Gains are
+ * f32, data f32 or bf16, q, k and v of one type. Without gains nothing is normed. */
 cudaError_t kernel_store_qkv(const struct kernel_video *q, const struct kernel_video *k,
                              const struct kernel_video *v, const struct kernel_video *x_q,
                              const struct kernel_video *x_k, const struct kernel_video *x_v,
@@ -232,8 +236,8 @@ cudaError_t kernel_picture(const struct kernel_picture *y, const void *x, enum k
 
 /* ---- linear.cu, conv.cu, attention.cu: plain; where the libraries refuse ------------------- */
 
-/* y [rows, n] = act(x [rows, k] W^T + bias); w [n, k] contiguous rows. f32 or bf16 each; bias f32 or
- * NULL. Not in place. */
+/* y [rows, n] = act(x [rows, k] W^T + bias); w [n, k] contiguous rows. f32 or bf16 each; bias f32
+ * or NULL. Not in place. */
 cudaError_t kernel_linear(const struct kernel_rows *y, const struct kernel_rows *x,
                           const struct kernel_rows *w, const float *bias, int64_t rows, int64_t n,
                           int64_t k, enum kernel_act act, cudaStream_t stream);
@@ -250,22 +254,22 @@ struct kernel_conv {
     enum kernel_act act;
 };
 
-/* x, y and w f32 or bf16 each; w [Co, kt, kh, kw, Ci]; bias f32 [Co] or NULL. Pixels are contiguous;
- * strides of y let it be one phase of a blown-up picture. Not in place. */
+/* x, y and w f32 or bf16 each; w [Co, kt, kh, kw, Ci]; bias f32 [Co] or NULL. Pixels are
+ * contiguous; strides of y let it be one phase of a blown-up picture. Not in place. */
 cudaError_t kernel_conv(const struct kernel_video *y, const struct kernel_video *x, const void *w,
                         enum kernel_type w_type, const float *bias, const struct kernel_conv *conv,
                         cudaStream_t stream);
 
 /* Weights of the four 2x2 convolutions that a 3x3 one over a blown-up picture is, each over the
- * picture as it is: w [4, Co, kt, 2, 2, Ci] from x [Co, kt, 3, 3, Ci] f32. Phase 2 a + b writes rows
- * 2 h + a and columns 2 w + b, with 1 - a rows of padding above and 1 - b columns left. */
+ * picture as it is: w [4, Co, kt, 2, 2, Ci] from x [Co, kt, 3, 3, Ci] f32. Phase 2 a + b writes
+ * rows 2 h + a and columns 2 w + b, with 1 - a rows of padding above and 1 - b columns left. */
 cudaError_t kernel_conv_fold(void *w, enum kernel_type w_type, const float *x, int64_t co,
                              int64_t kt, int64_t ci, cudaStream_t stream);
 
-/* y [queries, heads, width] = softmax(q k^T * scale + bias) v. All of one type, f32 or bf16; strides
- * of token and head free. With `keys_held` only the first *keys_held (1 to keys) are looked at. bias
- * f32 [heads, queries + keys - 1], entry j - i + queries - 1, or NULL. width up to 512, else
- * cudaErrorInvalidValue. */
+/* y [queries, heads, width] = softmax(q k^T * scale + bias) v. All of one type, f32 or bf16;
+ * strides of token and head free. With `keys_held` only the first *keys_held (1 to keys) are looked
+ * at. bias f32 [heads, queries + keys - 1], entry j - i + queries - 1, or NULL. width up to 512,
+ * else cudaErrorInvalidValue. */
 struct kernel_heads {
     void *data;
     int64_t stride, head_stride; /* elements */

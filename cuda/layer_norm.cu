@@ -82,8 +82,8 @@ static __global__ void add_gated(kernel_rows x, kernel_rows a, int64_t width, ke
 {
     int64_t r = blockIdx.x;
     add_row<X, A, N>(static_cast<X *>(x.data) + r * x.stride,
-                     static_cast<const A *>(a.data) + r * a.stride,
-                     vector_of(gate, r, gridDim.x), width);
+                     static_cast<const A *>(a.data) + r * a.stride, vector_of(gate, r, gridDim.x),
+                     width);
 }
 
 template <typename Y, typename X, typename A, int N>
@@ -145,10 +145,9 @@ cudaError_t kernel_add_gated_layer_norm(const struct kernel_rows *y, const struc
             return with_type(a->type, [&](auto ta) {
                 return with_width(aligned, [&](auto step) {
                     constexpr int n = decltype(step)::n;
-                    return launch(
-                        add_gated_layer_norm<decltype(ty), decltype(tx), decltype(ta), n>,
-                        width ? rows : 0, row_threads(width, n), stream, *y, *x, *a, width, *gate,
-                        m);
+                    return launch(add_gated_layer_norm<decltype(ty), decltype(tx), decltype(ta), n>,
+                                  width ? rows : 0, row_threads(width, n), stream, *y, *x, *a,
+                                  width, *gate, m);
                 });
             });
         });

@@ -1,8 +1,8 @@
 /* Gaussian noise: the numbers of src/model/noise.c.
  *
- * Thread: one Philox block, so four neighbours. Normals are computed in f64 and rounded once, so that
- * they differ from the host's only where the two libraries' logarithms and cosines do, by a unit in
- * the last place. Bound: f64 arithmetic; 75 thousand numbers a frame. */
+ * Thread: one Philox block, so four neighbours. Normals are computed in f64 and rounded once, so
+ * that they differ from the host's only where the two libraries' logarithms and cosines do, by a
+ * unit in the last place. Bound: f64 arithmetic; 75 thousand numbers a frame. */
 #include "base/philox.h"
 #include "common.cuh"
 

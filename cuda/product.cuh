@@ -1,10 +1,10 @@
-/* A plain tiled matrix product that linear.cu and conv.cu share: y [m, n] = a [m, k] b [n, k]^T, a and
- * b given element by element, sums in f32.
+/* A plain tiled matrix product that linear.cu and conv.cu share: y [m, n] = a [m, k] b [n, k]^T, a
+ * and b given element by element, sums in f32.
  *
  * Block: 64 x 64 results. Thread: 4 x 4 of them, 16 apart, so that neighbours in n are neighbouring
- * threads. Pieces of 16 of k pass through shared memory (8.5 KiB); columns of 65 keep the 16 rows that
- * a warp writes at once in different banks. Bound: f32 arithmetic; a few TFLOP/s are expected, as
- * this is for what the libraries do not do. */
+ * threads. Pieces of 16 of k pass through shared memory (8.5 KiB); columns of 65 keep the 16 rows
+ * that a warp writes at once in different banks. Bound: f32 arithmetic; a few TFLOP/s are expected,
+ * as this is for what the libraries do not do. */
 #pragma once
 
 #include "common.cuh"
@@ -28,13 +28,15 @@ static inline int64_t product_blocks(const product_size &size)
     return blocks_of(size.m, PRODUCT_TILE) * blocks_of(size.n, PRODUCT_TILE);
 }
 
-/* tile[k][i] = element(first + i, from + k); 0 outside. Neighbouring threads take neighbours in k. */
+/* tile[k][i] = element(first + i, from + k); 0 outside. Neighbouring threads take neighbours in k.
+ */
 template <typename F>
-static __device__ inline void load_tile(float (*tile)[PRODUCT_TILE + 1], int64_t first, int64_t rows,
-                                        int64_t from, int64_t depth, F element)
+static __device__ inline void load_tile(float (*tile)[PRODUCT_TILE + 1], int64_t first,
+                                        int64_t rows, int64_t from, int64_t depth, F element)
 {
     int k = threadIdx.x % PRODUCT_DEPTH;
-    for (int i = threadIdx.x / PRODUCT_DEPTH; i < PRODUCT_TILE; i += PRODUCT_THREADS / PRODUCT_DEPTH)
+    for (int i = threadIdx.x / PRODUCT_DEPTH; i < PRODUCT_TILE;
+         i += PRODUCT_THREADS / PRODUCT_DEPTH)
         tile[k][i] = first + i < rows && from + k < depth ? element(first + i, from + k) : 0;
 }
 

@@ -2,8 +2,8 @@
  *
  * Long rows. Block: a row. Thread: 1 or 8 neighbours, every blockDim times as many.
  * Pixels. 1 to 32 lanes of a warp: a pixel. Lane: 1 or 8 neighbours, every `lanes` times as many.
- * A thread reads and writes only its own elements, so that y may be x. 16-byte accesses where all is
- * aligned. Bound: memory; a row is read again for the result (for E4M3 once more), from L1. */
+ * A thread reads and writes only its own elements, so that y may be x. 16-byte accesses where all
+ * is aligned. Bound: memory; a row is read again for the result (for E4M3 once more), from L1. */
 #include "common.cuh"
 
 #define PIXEL_CHANNELS_MAX 1024 /* longer rows get a block each */

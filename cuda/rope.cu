@@ -1,8 +1,9 @@
-/* RMS normalisation of queries and keys, rotary embedding, writing into the ring of keys and values.
+/* RMS normalisation of queries and keys, rotary embedding, writing into the ring of keys and
+ * values.
  *
- * Block: a token (of q, k or v). Thread: a pair or 4 neighbouring pairs, every blockDim times as many;
- * it reads and writes only these, so that y may be x. 16-byte accesses where all is aligned. Bound:
- * memory; a token is read again for the result, from L1; angles stay in L1 and L2. */
+ * Block: a token (of q, k or v). Thread: a pair or 4 neighbouring pairs, every blockDim times as
+ * many; it reads and writes only these, so that y may be x. 16-byte accesses where all is aligned.
+ * Bound: memory; a token is read again for the result, from L1; angles stay in L1 and L2. */
 #include "common.cuh"
 
 /* Where a token of frame, row, column lies. */
@@ -22,7 +23,8 @@ static __device__ inline place place_of(const kernel_rope &rope, int64_t token)
 }
 
 /* (cos, sin) of a pair of a head. */
-static __device__ inline const float *angle_of(const kernel_rope &rope, const place &p, int64_t pair)
+static __device__ inline const float *angle_of(const kernel_rope &rope, const place &p,
+                                               int64_t pair)
 {
     if (pair < rope.pairs[0])
         return rope.frame + (p.frame * rope.pairs[0] + pair) * 2;
@@ -117,8 +119,7 @@ struct pair {
 };
 
 /* As with_width(), but at least a pair at a time. */
-template <typename F>
-static cudaError_t with_pairs(bool is_wide, F f)
+template <typename F> static cudaError_t with_pairs(bool is_wide, F f)
 {
     return is_wide ? f(wide()) : f(pair());
 }

@@ -1,5 +1,5 @@
-/* Stands in for CUDA's header where kernels run as host C++ (emulate.h): e4m3, 1 sign, 4 exponent bits
- * with a bias of 7, 3 of fraction; no infinity, 0x7f is NaN, the largest is 448. */
+/* Stands in for CUDA's header where kernels run as host C++ (emulate.h): e4m3, 1 sign, 4 exponent
+ * bits with a bias of 7, 3 of fraction; no infinity, 0x7f is NaN, the largest is 448. */
 #pragma once
 
 #include <math.h>
@@ -21,7 +21,7 @@ static inline __nv_fp8_storage_t __nv_cvt_float_to_fp8(float x, __nv_saturation_
         return sign | 0x7e;
     int exponent;
     frexp(size, &exponent); /* in [0.5, 1) 2^exponent */
-    if (exponent < -5)
+    if (size < 0x1p-6)
         exponent = -5; /* denormals are multiples of 2^-9 */
     int units = (int)nearbyint(ldexp(size, 4 - exponent));
     /* 8 to 16 units of 2^(exponent - 4), fewer if denormal; a carry runs into the exponent */

@@ -1,5 +1,5 @@
-/* Stands in for CUDA's header where kernels run as host C++ (emulate.h): the types that cuda/kernels.h
- * names. */
+/* Stands in for CUDA's header where kernels run as host C++ (emulate.h): the types that
+ * cuda/kernels.h names. */
 #pragma once
 
 typedef enum {

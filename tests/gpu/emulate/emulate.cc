@@ -124,7 +124,8 @@ int pick(int i, int n, unsigned turn)
     return turn % 3 == 1 ? n - 1 - i : i;
 }
 
-/* Lanes that could go on have done so; says whether they all wait for a shuffle, which then happens. */
+/* Lanes that could go on have done so; says whether they all wait for a shuffle, which then
+ * happens. */
 bool shuffle(thread *lane, float *taken)
 {
     int waiting = 0;
@@ -207,6 +208,12 @@ void emulate_shared(void *memory, size_t bytes)
         die("too many pieces of shared memory");
     m.shared[m.shared_count++] = memory;
     memset(memory, 0xff, bytes);
+}
+
+void emulate_access(const void *data, size_t alignment)
+{
+    if ((uintptr_t)data % alignment)
+        die("an access that is not aligned");
 }
 
 cudaError_t emulate_launch(const dim3 &grid, const dim3 &block, void (*body)(void *), void *opaque)

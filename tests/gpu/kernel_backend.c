@@ -1,6 +1,8 @@
-/* The table of operations over the kernels of cuda/, run as host C++ (emulate/): so that the tests of
- * operations run on them. Every operation is the own kernel, also where the CUDA backend takes a
- * library's. The build names emulated_open() where ops.c calls backend_open(). */
+/* The table of operations over the own kernels of cuda/ alone, so that the tests of operations run
+ * on them, also where the CUDA backend takes a library's: as host C++ (emulate/), or, compiled by
+ * nvcc, on a GPU. Memory is what host and device both see. The build names kernel_backend_open()
+ * where ops.c calls backend_open(). */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,18 +20,81 @@ static void check(struct backend *b, cudaError_t error, const char *name)
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
+#ifdef UNREEL_EMULATED
+static void *get_memory(size_t bytes)
+{
+    return aligned_alloc(64, bytes);
+}
+
+static void free_memory(void *data)
+{
+    free(data);
+}
+
+static int wait(void)
+{
+    return 0;
+}
+#else
+static void *get_memory(size_t bytes)
+{
+    void *data;
+    return cudaMallocManaged(&data, bytes, cudaMemAttachGlobal) ? NULL : data;
+}
+
+static void free_memory(void *data)
+{
+    cudaFree(data);
+}
+
+static int wait(void)
+{
+    return (int)cudaDeviceSynchronize();
+}
+#endif
+
+static void sync_all(struct backend *b)
+{
+    int error = wait();
+    if (error)
+        backend_fail(b, UNREEL_EDEVICE, "error %d", error);
+}
+
+/* In front of what allocate() gives; behind it are GUARD bytes that no kernel may touch. */
+struct header {
+    size_t bytes;
+};
+
+#define FRONT 64
+#define GUARD 64
+#define GUARD_BYTE 0xa5
+
 static void *allocate(struct backend *b, size_t bytes)
 {
-    size_t whole = (bytes + 63) & ~(size_t)63;
-    void *data = whole < bytes ? NULL : aligned_alloc(64, whole ? whole : 64);
-    if (data)
-        memset(data, 0, whole);
-    return data;
+    size_t whole = (FRONT + bytes + GUARD + 63) & ~(size_t)63;
+    char *data = whole < bytes ? NULL : get_memory(whole);
+    if (!data)
+        return NULL;
+    ((struct header *)data)->bytes = bytes;
+    memset(data + FRONT, 0, bytes);
+    memset(data + FRONT + bytes, GUARD_BYTE, GUARD);
+    return data + FRONT;
 }
 
 static void release(struct backend *b, void *data)
 {
-    free(data);
+    sync_all(b);
+    if (!data)
+        return;
+    struct header *header = (struct header *)((char *)data - FRONT);
+    const uint8_t *guard = (uint8_t *)data + header->bytes;
+    for (int i = 0; i < GUARD; i++) {
+        if (guard[i] != GUARD_BYTE) {
+            fprintf(stderr, "byte %d behind a tensor of %zu bytes was touched\n", i, header->bytes);
+            abort();
+        }
+    }
+    free_memory(header);
 }
 
 static void close_backend(struct backend *b)
@@ -45,6 +110,42 @@ static void copy(struct backend *b, const struct tensor *y, const struct tensor 
           "copy");
 }
 
+/* Bytes from the first element of a tensor to behind its last; strides are not negative. */
+static size_t extent(const struct tensor *t)
+{
+    int64_t last = 0;
+    for (int i = 0; i < t->dims; i++)
+        last += (t->shape[i] - 1) * t->stride[i];
+    return (size_t)(last + 1) * tensor_type_size(t->type);
+}
+
+/* Host memory goes through memory that the device sees. */
+static void upload(struct backend *b, const struct tensor *y, const struct tensor *x)
+{
+    struct tensor from = *x;
+    if (!(from.data = allocate(b, extent(x)))) {
+        backend_fail(b, UNREEL_ENOMEM, "upload");
+        return;
+    }
+    memcpy(from.data, x->data, extent(x));
+    copy(b, y, &from);
+    release(b, from.data);
+}
+
+static void download(struct backend *b, const struct tensor *y, const struct tensor *x)
+{
+    struct tensor to = *y;
+    if (!(to.data = allocate(b, extent(y)))) {
+        backend_fail(b, UNREEL_ENOMEM, "download");
+        return;
+    }
+    memcpy(to.data, y->data, extent(y));
+    copy(b, &to, x);
+    sync_all(b);
+    memcpy(y->data, to.data, extent(y));
+    release(b, to.data);
+}
+
 /* ---- weights ------------------------------------------------------------------------------- */
 
 struct weights {
@@ -53,11 +154,11 @@ struct weights {
     enum tensor_type type;
 };
 
-static void free_weights(struct weights *weights)
+static void free_weights(struct backend *b, struct weights *weights)
 {
-    free(weights->data);
-    free(weights->folded);
-    free(weights->bias);
+    release(b, weights->data);
+    release(b, weights->folded);
+    release(b, weights->bias);
     free(weights);
 }
 
@@ -66,7 +167,7 @@ static void load_bias(struct backend *b, float *to, const struct tensor *bias, i
 {
     struct tensor y = tensor_make(to, TENSOR_F32, SHAPE(count));
     struct tensor x = tensor_reshape(*bias, SHAPE(count));
-    copy(b, &y, &x);
+    upload(b, &y, &x);
 }
 
 static int linear_init(struct backend *b, struct linear *w)
@@ -82,7 +183,7 @@ static int linear_init(struct backend *b, struct linear *w)
         const struct tensor *part = &w->desc.weight[i];
         struct tensor all = tensor_make(weights->data, w->type, SHAPE(w->n, w->k));
         struct tensor to = tensor_slice(all, 0, row, part->shape[0]);
-        copy(b, &to, part);
+        upload(b, &to, part);
         if (weights->bias)
             load_bias(b, weights->bias + row, &w->desc.bias[i], part->shape[0]);
         row += part->shape[0];
@@ -92,7 +193,7 @@ static int linear_init(struct backend *b, struct linear *w)
 
 static void linear_finish(struct backend *b, struct linear *w)
 {
-    free_weights(w->impl);
+    free_weights(b, w->impl);
     w->impl = NULL;
 }
 
@@ -119,15 +220,15 @@ static int conv_init(struct backend *b, struct conv *w)
         rounded.type = b->compute;
         rounded.data = allocate(b, (size_t)count * sizeof(float));
         weights->folded = allocate(b, (size_t)(16 * w->co * w->kt * w->ci) * sizeof(float));
-        copy(b, &rounded, &x);
+        upload(b, &rounded, &x);
         copy(b, &y, &rounded);
         check(b,
               kernel_conv_fold(weights->folded, (enum kernel_type)b->compute, weights->data, w->co,
                                w->kt, w->ci, NULL),
               "conv_fold");
-        free(rounded.data);
+        release(b, rounded.data);
     } else {
-        copy(b, &y, &x);
+        upload(b, &y, &x);
     }
     if (w->desc.bias.data) {
         weights->bias = allocate(b, (size_t)w->co * sizeof(float));
@@ -138,7 +239,7 @@ static int conv_init(struct backend *b, struct conv *w)
 
 static void conv_finish(struct backend *b, struct conv *w)
 {
-    free_weights(w->impl);
+    free_weights(b, w->impl);
     w->impl = NULL;
 }
 
@@ -202,8 +303,8 @@ static void run_phases(struct backend *b, const struct tensor *y, const struct k
         part.pad[1] = 1 - phase % 2;
         part.out[1] /= 2;
         part.out[2] /= 2;
-        to.data = (char *)to.data +
-                  (size_t)(phase / 2 * to.stride[1] + phase % 2 * to.stride[2]) * size;
+        to.data =
+            (char *)to.data + (size_t)(phase / 2 * to.stride[1] + phase % 2 * to.stride[2]) * size;
         to.stride[1] *= 2;
         to.stride[2] *= 2;
         check(b,
@@ -323,27 +424,46 @@ static void combine(struct backend *b, const struct tensor *y, int terms, const 
     check(b, kernel_combine(y->data, terms, factor, NULL, list, tensor_count(y), NULL), "combine");
 }
 
+static int64_t plane_bytes(const struct picture_target *target, int plane, int64_t height)
+{
+    bool yuv = target->format == UNREEL_FORMAT_I420 || target->format == UNREEL_FORMAT_NV12;
+    return target->data[plane]
+               ? (int64_t)target->stride[plane] * (yuv && plane ? height / 2 : height)
+               : 0;
+}
+
 static void picture(struct backend *b, const struct picture_target *target, const struct tensor *x,
                     float scale, float offset)
 {
     struct kernel_picture to = {.format = (enum kernel_format)target->format};
+    int64_t bytes[3];
     for (int i = 0; i < 3; i++) {
-        to.data[i] = target->data[i];
+        bytes[i] = plane_bytes(target, i, x->shape[0]);
         to.stride[i] = (int64_t)target->stride[i];
+        to.data[i] = bytes[i] ? allocate(b, (size_t)bytes[i]) : NULL;
+        if (bytes[i])
+            memcpy(to.data[i], target->data[i], (size_t)bytes[i]);
     }
     check(b,
           kernel_picture(&to, x->data, (enum kernel_type)x->type, 1, x->shape[0], x->shape[1],
                          scale, offset, NULL),
           "picture");
+    sync_all(b);
+    for (int i = 0; i < 3; i++) {
+        if (bytes[i])
+            memcpy(target->data[i], to.data[i], (size_t)bytes[i]);
+        release(b, to.data[i]);
+    }
 }
 
 static const struct backend_ops ops = {
-    .name = "emulated",
+    .name = "kernels",
     .close = close_backend,
     .alloc = allocate,
     .free = release,
-    .upload = copy,
-    .download = copy,
+    .upload = upload,
+    .download = download,
+    .sync = sync_all,
     .linear_init = linear_init,
     .linear_finish = linear_finish,
     .conv_init = conv_init,
