@@ -328,7 +328,7 @@ int main(int argc, char **argv)
         return 2;
     }
     unreel_engine *e = NULL;
-    int code = open_nano(&e, argv[1], argv[2]);
+    int code = open_nano(&e, argv[1], argv[2], "2");
     if (!e)
         return code;
     test_whole_video(e);

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "engine/engine.h"
 #include "nano.h"
 
 enum {
@@ -421,13 +422,16 @@ static void test_refusals(unreel_engine *e)
 
 /* ---- long videos -------------------------------------------------------------------------------------- */
 
-/* With the window computed again every 50 chunks: the same memory at the end as after a warm-up. */
+/* With the window computed again every 50 chunks: the same memory at the end as after a warm-up, and
+ * none allocated on the device once the session is open. */
 static void test_endless(unreel_engine *e, int64_t latent_frames)
 {
     unreel_options *o = endless();
     unreel_options_set(o, "rotary", "relative");
+    e->backend->bytes_peak = e->backend->bytes; /* not that of the sessions before */
     unreel_session *s = open_session(e, o);
     int64_t total = 1 + 4 * (latent_frames - 1), change = 0, asked = 0;
+    uint64_t device = e->backend->bytes_peak;
     long warm = 0;
     for (int64_t i = 0; i < total; i++) {
         unreel_frame *f;
@@ -451,6 +455,7 @@ static void test_endless(unreel_engine *e, int64_t latent_frames)
 #endif
     CHECK_MSG(warm > 0 && grown < 1024, "%ld kB more after %lld latent frames", grown,
               (long long)latent_frames);
+    CHECK(e->backend->bytes_peak == device);
     CHECK(change >= asked - 1 && asked == latent_frames / 3 / 50 + (latent_frames / 3 % 50 > 0));
     unreel_session_close(s);
     unreel_options_destroy(o);
@@ -562,7 +567,7 @@ int main(int argc, char **argv)
     }
     static struct picture plain[PICTURES];
     unreel_engine *e = NULL;
-    int code = open_nano(&e, argv[1], argv[2]);
+    int code = open_nano(&e, argv[1], argv[2], "1");
     if (!e)
         return code;
     int orders = argc > 3 ? atoi(argv[3]) : 40;
