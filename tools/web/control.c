@@ -202,9 +202,11 @@ static void say_hello(struct control_client *client)
 {
     char *state = live_state_json(client->control->live);
     GString *json = g_string_new(NULL);
-    g_string_printf(json,
-                    "{\"type\": \"hello\", \"version\": \"%s\", \"prompt_max\": %d, \"you\": ",
-                    unreel_version(), UNREEL_PROMPT_MAX);
+    g_string_printf(
+        json,
+        "{\"type\": \"hello\", \"version\": \"%s\", \"run\": \"%s\", "
+                    "\"prompt_max\": %d, \"you\": ",
+        unreel_version(), client->control->run, UNREEL_PROMPT_MAX);
     json_quote(json, client->name);
     g_string_append_c(json, '}');
     send(client, json->str);
@@ -243,6 +245,7 @@ void control_init(struct control *control, struct live *live, struct steer *stee
 {
     *control = (struct control){.live = live, .steer = steer, .context = context};
     control->clients = g_ptr_array_new();
+    control->run = g_uuid_string_random();
     control->timer = g_timeout_source_new(CONTROL_PERIOD_MS);
     g_source_set_callback(control->timer, on_period, control, NULL);
     g_source_attach(control->timer, context);
@@ -261,4 +264,5 @@ void control_finish(struct control *control)
         client_unref(client);
     }
     g_clear_pointer(&control->clients, g_ptr_array_unref);
+    g_clear_pointer(&control->run, g_free);
 }

@@ -17,6 +17,7 @@ struct control {
     GSource *timer;
     GPtrArray *clients; /* struct control_client */
     int64_t named;      /* clients so far: their names */
+    char *run;          /* random: tells a page that comes back whether this is another server */
 };
 
 void control_init(struct control *control, struct live *live, struct steer *steer,

@@ -19,7 +19,8 @@ const page = {
   maySteer: false,
   steering: 'nobody',
   promptMax: 16384,
-  denied: false,
+  denied: false, /* 'token', or why */
+  tokenTried: false,
   serverGone: false,
   trouble: ['connecting'],
 };
@@ -75,13 +76,19 @@ function seconds(milliseconds) {
   return `${Math.max(1, Math.round(milliseconds / 1000))} s`;
 }
 
+/* Back from the question for the token. */
+function watch() {
+  page.denied = false;
+  explain();
+}
+
 /* One place decides what is said, whatever order the troubles come in. */
 function explain() {
   const [kind, text, delay] = page.trouble;
   const again = { text: 'Try again now', run: () => player.start() };
   if (page.denied === 'token') {
     status('bad', 'Token needed');
-    notice('This needs the token', text || 'unreel printed an address with a token when it started. Open that, or enter the token here.', { tokenForm: true });
+    notice('This needs the token', text || 'unreel printed an address with a token when it started. Open that, or enter the token here.', { tokenForm: true, button: control.connected ? { text: 'Keep watching', run: watch } : null });
   } else if (page.denied) {
     status('bad', 'Refused');
     notice('The server refuses this page', sentence(page.denied));
@@ -142,6 +149,8 @@ function showState(message) {
     page.maySteer = message.may_steer;
     page.steering = message.steering;
     page.steerer = message.steerer;
+    if (page.tokenTried && !page.maySteer) toast('That is not the token.', 'bad');
+    page.tokenTried = false;
   }
   player.cushion = state.cushion || 0;
   showFacts(state);
@@ -185,6 +194,7 @@ function showWheel() {
   const disabled = !page.maySteer || !control.connected;
   for (const element of document.querySelectorAll('.steer, .composer input, #prompt, #seed, #quick-text'))
     element.disabled = disabled;
+  $('save').disabled = !control.connected;
 }
 
 function showHistory(entries) {
@@ -386,6 +396,7 @@ $('token-form').onsubmit = event => {
   event.preventDefault();
   token.value = $('token').value.trim();
   $('token').value = '';
+  page.tokenTried = true;
   page.denied = false;
   page.trouble = ['connecting'];
   explain();
@@ -433,11 +444,13 @@ for (const name of ['pointermove', 'pointerdown', 'keydown', 'focusin']) {
 
 const control = new Control({
   state: showState,
-  hello: message => { page.promptMax = message.prompt_max; },
+  hello: message => {
+    page.promptMax = message.prompt_max;
+    if (!player.pc || message.run !== page.run) player.start(); /* a server that was started anew */
+    page.run = message.run;
+  },
   open: () => {
-    const still = page.serverGone && performance.now() - player.lastFrame > 1000; /* it has restarted */
     page.serverGone = page.denied = false;
-    if (!player.pc || still) player.start();
     explain();
   },
   closed: () => {
@@ -446,6 +459,8 @@ const control = new Control({
     explain();
   },
   denied: (code, error) => {
+    if (code === 401 && page.tokenTried) toast('That is not the token.', 'bad');
+    page.tokenTried = false;
     if (code < 500) page.denied = code === 401 ? 'token' : error;
     explain();
   },
@@ -456,7 +471,7 @@ const player = new Player($('video'), control, {
   trouble: (...what) => { page.trouble = what; explain(); },
 });
 addEventListener('online', () => control.connected || control.connect());
-setInterval(() => player.playing && !page.serverGone && playingStatus(), 1000);
+setInterval(() => player.playing && !page.serverGone && !page.denied && playingStatus(), 1000);
 choose(HOW[localStorage.getItem('unreel-how')] ? localStorage.getItem('unreel-how') : 'blend');
 showWheel();
 control.connect();
