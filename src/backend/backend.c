@@ -1,8 +1,6 @@
-/* Opening a device, sticky status, memory, weights. The operations' wrappers are in ops.c. */
+/* Opening a device, memory, weights. The operations' wrappers are in ops.c. */
 #include "backend/backend.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,45 +9,24 @@
 int backend_open(struct backend **backend, const struct backend_config *config,
                  const unreel_log *log)
 {
+    bool automatic = !strcmp(config->device, "auto");
     *backend = NULL;
-    if (!strcmp(config->device, "auto") || !strcmp(config->device, "cpu"))
+    if (automatic || !strcmp(config->device, "cuda")) {
+        const struct backend_module *cuda = backend_load_cuda(config, log);
+        int code = cuda ? cuda->open(backend, config, log) : UNREEL_EUNSUPPORTED;
+        if (!automatic || code != UNREEL_EUNSUPPORTED)
+            return code;
+    }
+    if (automatic || !strcmp(config->device, "cpu"))
         return backend_cpu.open(backend, config, log);
-    return log_error(log, UNREEL_EUNSUPPORTED, "device %s: not in this build", config->device);
+    return log_error(log, UNREEL_EUNSUPPORTED, "device %s: not one of auto, cpu, cuda",
+                     config->device);
 }
 
 void backend_close(struct backend *backend)
 {
     if (backend)
         backend->ops->close(backend);
-}
-
-bool backend_ready(struct backend *backend)
-{
-    if (!backend->status && backend->cancel && atomic_load(backend->cancel))
-        backend->status = UNREEL_ECANCELED;
-    return !backend->status;
-}
-
-int backend_status(const struct backend *backend)
-{
-    return backend->status;
-}
-
-void backend_clear(struct backend *backend)
-{
-    backend->status = 0;
-}
-
-void backend_fail(struct backend *backend, int code, const char *format, ...)
-{
-    if (backend->status)
-        return;
-    char message[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
-    va_end(args);
-    backend->status = log_error(&backend->log, code, "%s: %s", backend->ops->name, message);
 }
 
 void backend_sync(struct backend *backend)

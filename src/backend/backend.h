@@ -89,6 +89,14 @@ struct picture_target {
 
 struct backend;
 
+/* A device's own memory, in bytes. */
+struct backend_memory {
+    const char *device;   /* it, in words; lives as long as the backend */
+    uint64_t total, free; /* of the whole device, whoever uses it */
+    uint64_t weights;     /* taken by weights in the form that operations read */
+    uint64_t scratch;     /* taken by the backend between operations */
+};
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
 struct backend_ops {
@@ -138,6 +146,9 @@ struct backend_ops {
 
     /* FLOP/s that the best instruction for a type reaches on all threads, measured now; its name. */
     double (*peak)(struct backend *, enum tensor_type, const char **instruction);
+
+    /* NULL: memory is the host's. */
+    void (*memory)(struct backend *, struct backend_memory *);
 };
 
 /* ---- profile ------------------------------------------------------------------------------ */
@@ -172,6 +183,7 @@ struct backend {
     const atomic_bool *cancel; /* of the session at work: becomes status UNREEL_ECANCELED; or NULL */
     enum tensor_type compute;  /* of weights and activations */
     bool round_bf16;           /* compute is f32, but weights are first rounded to bf16 */
+    bool round_bias;           /* compute is bf16, and biases are rounded to it like weights */
     int threads;               /* of the host, that operations use */
     struct op_profile *profile; /* operations are timed one by one (and waited for); NULL: not */
     uint64_t bytes, bytes_peak; /* allocated through alloc() */
@@ -181,6 +193,8 @@ struct backend_config {
     const char *device; /* "auto", "cpu", "cuda" */
     const char *dtype;  /* "auto", "f32", "bf16" */
     int threads;        /* 0: as many as there are cores */
+    const char *cache;  /* folder that keeps which algorithms measured fastest; NULL: none */
+    const char *module; /* path of the CUDA backend; NULL: searched for */
 };
 
 /* Opens a device. "auto" takes CUDA where it works and else the CPU, with one line that says so. */

@@ -117,8 +117,10 @@ static void check(struct ops *ops, struct example e, enum fill fill, enum tensor
         weight16[i] = (uint16_t)(v.u >> 16);
         weight[i] = rounds ? ops_round((double)weight32[i], TENSOR_BF16) : (double)weight32[i];
     }
-    for (int64_t i = 0; i < e.co; i++)
-        bias[i] = (double)(bias32[i] = (float)ops_value(FILL_NORMAL, 1));
+    for (int64_t i = 0; i < e.co; i++) {
+        bias32[i] = (float)ops_value(FILL_NORMAL, 1);
+        bias[i] = ops_round((double)bias32[i], ops->b->round_bias ? TENSOR_BF16 : TENSOR_F32);
+    }
     struct conv_desc desc = {.weight = tensor_make(file == TENSOR_F32 ? (void *)weight32 : weight16,
                                                    file, SHAPE(e.co, e.ci, e.kt, e.kh, e.kw)),
                              .stride_t = e.stride_t,

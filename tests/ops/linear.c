@@ -141,6 +141,8 @@ static void check(struct ops *ops, const struct example *e)
         w.n += e->n[p];
         for (int64_t i = 0; rounds && i < e->n[p] * e->k; i++)
             w.weight[p].value[i] = ops_round(w.weight[p].value[i], TENSOR_BF16);
+        for (int64_t i = 0; rounds && ops->b->round_bias && i < e->n[p]; i++)
+            w.bias[p].value[i] = ops_round(w.bias[p].value[i], TENSOR_BF16);
     }
     if (e->mapped)
         map_weights(ops, e, &w, &file);

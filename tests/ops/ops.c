@@ -19,6 +19,8 @@ void ops_options(int argc, char **argv)
             options.seed = strtoull(argv[i + 1], NULL, 0);
         else if (!strcmp(argv[i], "--device"))
             options.device = argv[i + 1];
+        else if (!strcmp(argv[i], "--module"))
+            options.module = argv[i + 1];
     }
     printf("seed %llu\n", (unsigned long long)options.seed);
 }
@@ -273,7 +275,8 @@ void ops_run(const char *what, bool heavy, void (*test)(struct ops *))
     }
     for (int type = 0; type < 2; type++) {
         struct backend *b;
-        struct backend_config config = {options.device, type ? "bf16" : "f32", 0};
+        struct backend_config config = {
+            .device = options.device, .dtype = type ? "bf16" : "f32", .module = options.module};
         if (backend_open(&b, &config, &test_log) < 0) {
             printf("%s\n", test_message);
             exit(77);

@@ -48,9 +48,10 @@ struct ops_tensor {
 struct ops_options {
     uint64_t seed;
     const char *device;
+    const char *module; /* of the CUDA backend */
 };
 
-/* --seed N, --device NAME; prints the seed. */
+/* --seed N, --device NAME, --module PATH; prints the seed. */
 void ops_options(int argc, char **argv);
 
 /* Runs `test` on every variant that this machine has. `heavy`: it uses linear, conv or attention,

@@ -1,0 +1,175 @@
+/* Opening the CUDA backend: driver, device, stream, memory, libraries. */
+#include "cuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/module.h"
+#include "choices.h"
+#include "dnn.h"
+#include "matmul.h"
+
+#define ARCH_MIN 80 /* bf16, and the oldest that kernels are built for */
+
+bool cuda_check(struct cuda_backend *c, cudaError_t error, const char *what)
+{
+    if (error == cudaSuccess)
+        return true;
+    cudaGetLastError(); /* is reported once */
+    backend_fail(&c->base, error == cudaErrorMemoryAllocation ? UNREEL_ENOMEM : UNREEL_EDEVICE,
+                 "%s: %s", what, cudaGetErrorString(error));
+    return false;
+}
+
+static void cuda_sync(struct backend *b)
+{
+    cuda_check(cuda_of(b), cudaStreamSynchronize(cuda_of(b)->stream), "synchronize");
+}
+
+static void cuda_close(struct backend *b)
+{
+    struct cuda_backend *c = cuda_of(b);
+    if (c->stream)
+        cudaStreamSynchronize(c->stream);
+    dnn_close(c->dnn);
+    matmul_close(c->matmul);
+    choices_close(c->choices);
+    if (c->stream) {
+        cuda_memory_close(c);
+        cudaStreamDestroy(c->stream);
+    }
+    cudaGetLastError();
+    free(c);
+}
+
+static const struct backend_ops ops = {
+    .name = "cuda",
+    .close = cuda_close,
+    .alloc = cuda_alloc,
+    .free = cuda_free,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .sync = cuda_sync,
+    .linear_init = cuda_linear_init,
+    .linear_finish = cuda_linear_finish,
+    .conv_init = cuda_conv_init,
+    .conv_finish = cuda_conv_finish,
+    .copy = cuda_copy,
+    .activate = cuda_activate,
+    .linear = cuda_linear,
+    .conv = cuda_conv,
+    .attention = cuda_attention,
+    .rms_norm = cuda_rms_norm,
+    .layer_norm = cuda_layer_norm,
+    .rope = cuda_rope,
+    .add_gated = cuda_add_gated,
+    .mul = cuda_mul,
+    .combine = cuda_combine,
+    .picture = cuda_picture,
+    .rms_norm_rope = cuda_rms_norm_rope,
+    .peak = cuda_peak,
+    .memory = cuda_memory_info,
+};
+
+/* Logs why CUDA is not used: an error if it was asked for. */
+static int unusable(const struct backend_config *config, const unreel_log *log, const char *why)
+{
+    if (strcmp(config->device, "auto"))
+        return log_error(log, UNREEL_EUNSUPPORTED, "device cuda: %s", why);
+    log_info(log, "cuda: %s; using the CPU", why);
+    return UNREEL_EUNSUPPORTED;
+}
+
+/* 0 if there is a device that can be used. */
+static int probe(const struct backend_config *config, const unreel_log *log)
+{
+    int driver = 0, devices = 0;
+    if (cudaDriverGetVersion(&driver) || !driver) {
+        cudaGetLastError();
+        return unusable(config, log, "no NVIDIA driver (libcuda.so.1)");
+    }
+    cudaError_t error = cudaGetDeviceCount(&devices);
+    if (error) {
+        cudaGetLastError();
+        return unusable(config, log, cudaGetErrorString(error));
+    }
+    return devices ? 0 : unusable(config, log, "no NVIDIA GPU");
+}
+
+static int describe_device(struct cuda_backend *c, const struct backend_config *config,
+                           const unreel_log *log)
+{
+    struct cudaDeviceProp properties;
+    int driver = 0, runtime = 0;
+    if (cudaGetDeviceProperties(&properties, 0) || cudaDriverGetVersion(&driver) ||
+        cudaRuntimeGetVersion(&runtime)) {
+        cudaGetLastError();
+        return unusable(config, log, "the device does not answer");
+    }
+    c->arch = 10 * properties.major + properties.minor;
+    snprintf(c->device, sizeof c->device, "%s, sm_%d, driver %d, runtime %d", properties.name, c->arch,
+             driver, runtime);
+    return c->arch < ARCH_MIN ? unusable(config, log, "the GPU is older than Ampere (sm_80)") : 0;
+}
+
+static int choose_type(struct backend *b, const char *dtype)
+{
+    if (!strcmp(dtype, "auto") || !strcmp(dtype, "bf16"))
+        b->compute = TENSOR_BF16;
+    else if (!strcmp(dtype, "f32"))
+        b->compute = TENSOR_F32;
+    else
+        return log_error(&b->log, UNREEL_EINVAL, "dtype %s: not one of auto, f32, bf16", dtype);
+    b->round_bias = b->compute == TENSOR_BF16;
+    return 0;
+}
+
+static int open_device(struct cuda_backend *c, const struct backend_config *config)
+{
+    if (!cuda_check(c, cudaSetDevice(0), "device") ||
+        !cuda_check(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "stream"))
+        return c->base.status;
+    int code = cuda_memory_open(c);
+    if (code < 0)
+        return code;
+    if (config->cache)
+        c->choices = choices_open(config->cache, &c->base.log);
+    matmul_open(c);
+    dnn_open(c);
+    return 0;
+}
+
+static int cuda_open(struct backend **backend, const struct backend_config *config,
+                     const unreel_log *log)
+{
+    *backend = NULL;
+    int code = probe(config, log);
+    if (code < 0)
+        return code;
+    struct cuda_backend *c = calloc(1, sizeof *c);
+    if (!c)
+        return log_error(log, UNREEL_ENOMEM, "cuda: out of memory");
+    c->base.ops = &ops;
+    if (log)
+        c->base.log = *log;
+    c->base.threads = 1;
+    code = describe_device(c, config, log);
+    if (code == 0)
+        code = choose_type(&c->base, config->dtype);
+    if (code == 0)
+        code = open_device(c, config);
+    if (code < 0) {
+        cuda_close(&c->base);
+        return code;
+    }
+    log_info(log, "cuda: %s", c->device);
+    *backend = &c->base;
+    return 0;
+}
+
+__attribute__((visibility("default"))) const struct backend_module backend_cuda = {
+    .abi = BACKEND_ABI,
+    .name = "cuda",
+    .open = cuda_open,
+};

@@ -1,0 +1,162 @@
+/* The CUDA backend: what its files share.
+ *
+ * cuda.c opens the device and holds the table; memory.c allocates, transfer.c moves data between host
+ * and device; light.c queues the own kernels (kernels.h); weights.c brings weights to the device;
+ * heavy.c decides for matrix products, convolutions and attention between a library (matmul.c over
+ * cuBLASLt, dnn.c over cuDNN) and the plain kernel. Both libraries are optional and loaded at run
+ * time; choices.c keeps on disk what measured fastest.
+ *
+ * Everything is queued on one stream. Device 0 is used; CUDA_VISIBLE_DEVICES chooses which that is.
+ * After the first chunk of a session nothing is allocated: scratch memory only grows. */
+#pragma once
+
+#include "backend/backend.h"
+#include "kernels.h"
+
+struct choices;
+struct matmul;
+struct dnn;
+
+enum cuda_scratch {
+    SCRATCH_TRANSFER,  /* host data on its way to another type or layout */
+    SCRATCH_RESULT,    /* of a convolution on its way to where it belongs */
+    SCRATCH_WEIGHT,    /* transient weights */
+    SCRATCH_WORKSPACE, /* of a library */
+    SCRATCHES,
+};
+
+struct cuda_block {
+    void *data;
+    size_t bytes;
+};
+
+/* Pinned host memory that uploads go through, in turn. */
+#define STAGES 2
+#define STAGE_BYTES ((size_t)16 << 20)
+
+struct cuda_stage {
+    void *data;
+    cudaEvent_t used; /* recorded after the last copy out of it */
+};
+
+struct cuda_backend {
+    struct backend base; /* first */
+    char device[320];    /* "NVIDIA H100 80GB HBM3, sm_90, driver 12080, runtime 13000" */
+    int arch;            /* 90: compute capability 9.0 */
+    cudaStream_t stream;
+    cudaMemPool_t pool; /* NULL: the device has none; cudaMalloc() then */
+    struct cuda_block scratch[SCRATCHES];
+    struct cuda_stage stage[STAGES];
+    int next_stage;
+    struct cuda_block pinned; /* for pictures on their way to the host */
+    uint64_t weight_bytes;    /* on the device */
+    struct choices *choices;  /* NULL: not kept */
+    struct matmul *matmul;    /* NULL: no cuBLASLt */
+    struct dnn *dnn;          /* NULL: no cuDNN */
+};
+
+static inline struct cuda_backend *cuda_of(struct backend *b)
+{
+    return (struct cuda_backend *)b;
+}
+
+/* Whether a call of CUDA went well; else the backend has failed. */
+bool cuda_check(struct cuda_backend *c, cudaError_t error, const char *what);
+
+/* ---- memory.c ------------------------------------------------------------------------------- */
+
+int cuda_memory_open(struct cuda_backend *c);
+void cuda_memory_close(struct cuda_backend *c); /* also after a failed open */
+
+/* Device memory, aligned to 256 bytes, contents undefined; NULL: none left, nothing is logged. Freed
+ * memory is used again by what is queued later, so neither call waits. */
+void *cuda_take(struct cuda_backend *c, size_t bytes);
+void cuda_give(struct cuda_backend *c, void *data);
+
+void *cuda_alloc(struct backend *b, size_t bytes); /* zeroed */
+void cuda_free(struct backend *b, void *data);
+
+/* Memory for what is queued next, contents undefined; valid until the same scratch is asked for
+ * again. NULL: the backend has failed. */
+void *cuda_scratch(struct cuda_backend *c, enum cuda_scratch which, size_t bytes);
+void *cuda_scratch_try(struct cuda_backend *c, enum cuda_scratch which, size_t bytes); /* may fail */
+
+/* Pinned host memory, grown as needed; waits for the stream if it must grow. NULL: failed. */
+void *cuda_pinned(struct cuda_backend *c, size_t bytes);
+
+/* For bench: what is in use on the device, by whomever, and what is free. */
+void cuda_memory_info(struct backend *b, struct backend_memory *memory);
+
+/* ---- transfer.c ----------------------------------------------------------------------------- */
+
+void cuda_upload(struct backend *b, const struct tensor *y, const struct tensor *x);
+void cuda_download(struct backend *b, const struct tensor *y, const struct tensor *x);
+void cuda_picture(struct backend *b, const struct picture_target *target, const struct tensor *x,
+                  float scale, float offset);
+
+/* ---- light.c -------------------------------------------------------------------------------- */
+
+void cuda_copy(struct backend *, const struct tensor *y, const struct tensor *x);
+void cuda_activate(struct backend *, const struct tensor *y, const struct tensor *x,
+                   enum activation act);
+void cuda_rms_norm(struct backend *, const struct tensor *y, const struct tensor *x,
+                   const struct tensor *gain, float eps, enum activation act);
+void cuda_layer_norm(struct backend *, const struct tensor *y, const struct tensor *x,
+                     const struct tensor *scale, const struct tensor *shift, float eps,
+                     float scale_offset);
+void cuda_rope(struct backend *, const struct tensor *y, const struct tensor *x,
+               const struct rope_tables *tables);
+void cuda_rms_norm_rope(struct backend *, const struct tensor *y, const struct tensor *x,
+                        const struct tensor *gain, float eps, const struct rope_tables *tables);
+void cuda_add_gated(struct backend *, const struct tensor *x, const struct tensor *y,
+                    const struct tensor *gate);
+void cuda_mul(struct backend *, const struct tensor *y, const struct tensor *a,
+              const struct tensor *b);
+void cuda_combine(struct backend *, const struct tensor *y, int terms, const float *factor,
+                  const struct tensor *x);
+
+/* ---- weights.c ------------------------------------------------------------------------------ */
+
+/* impl of struct linear and struct conv. Biases of bf16 weights are rounded to bf16 in both forms:
+ * cuBLASLt takes no other beside bf16 results. */
+struct cuda_weights {
+    void *data;             /* [N, K] or [Co, kt, kh, kw, Ci]; NULL: transient, or folded */
+    void *folded;           /* conv: [4, Co, kt, 2, 2, Ci], see kernel_conv_fold(); or NULL */
+    float *bias;            /* [N] or [Co]; NULL: none */
+    uint16_t *bias_bf16;    /* the same; NULL: none, or the weights are f32 */
+    enum tensor_type type;  /* of data */
+    size_t bytes;           /* of all of these */
+};
+
+int cuda_linear_init(struct backend *, struct linear *);
+void cuda_linear_finish(struct backend *, struct linear *);
+int cuda_conv_init(struct backend *, struct conv *);
+void cuda_conv_finish(struct backend *, struct conv *);
+
+/* [N, K] on the device; those of a transient weight until the next call. NULL: failed. */
+const void *cuda_linear_data(struct cuda_backend *c, struct linear *w);
+
+/* ---- heavy.c -------------------------------------------------------------------------------- */
+
+void cuda_linear(struct backend *, const struct tensor *y, const struct tensor *x, struct linear *w,
+                 enum activation act);
+void cuda_conv(struct backend *, const struct tensor *y, const struct tensor *x, struct conv *w,
+               enum activation act, bool accumulate);
+void cuda_attention(struct backend *, const struct tensor *y, const struct tensor *q,
+                    const struct tensor *k, const struct tensor *v, float scale,
+                    const struct tensor *relative_bias);
+double cuda_peak(struct backend *, enum tensor_type type, const char **instruction);
+
+/* ---- tensors as kernels take them ------------------------------------------------------------ */
+
+static inline struct kernel_rows cuda_rows(const struct tensor *t)
+{
+    return (struct kernel_rows){
+        .data = t->data, .type = (enum kernel_type)t->type, .stride = t->stride[0]};
+}
+
+static inline struct kernel_video cuda_video(const struct tensor *t)
+{
+    return (struct kernel_video){
+        t->data, (enum kernel_type)t->type, {t->stride[0], t->stride[1], t->stride[2]}};
+}

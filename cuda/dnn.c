@@ -1,0 +1,436 @@
+#include "dnn.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "choices.h"
+#include "dnn_graph.h"
+#include "library.h"
+
+#define VERSION_MIN 91301 /* the first with attention as one operation */
+#define HEURISTICS 3      /* engines that are compiled (0.3 to 3 s each) and measured ... */
+#define FALLBACKS 2       /* ... and of the list of those that always work */
+#define MEASURED_RUNS 3
+#define WORKSPACE_MAX ((int64_t)1 << 30)
+#define KEY_SIZE 512
+#define NO_MEMORY (-1) /* beside the library's own status */
+
+struct plan {
+    char key[KEY_SIZE];
+    struct dnn_graph graph;
+    void *plan;
+    int64_t workspace;
+};
+
+struct dnn {
+    struct dnn_api api;
+    void *handle;
+    struct plan **plan; /* those without `plan` are what the library does not do */
+    int plans, capacity;
+    cudaEvent_t begin, end;
+};
+
+/* Tensors of a call. */
+struct binding {
+    int count;
+    int64_t uid[8];
+    void *data[8];
+};
+
+static void bind(struct binding *binding, int64_t uid, const void *data)
+{
+    binding->uid[binding->count] = uid;
+    binding->data[binding->count++] = (void *)(uintptr_t)data;
+}
+
+/* ---- execution ------------------------------------------------------------------------------ */
+
+static int execute(struct cuda_backend *c, void *plan, int64_t workspace_bytes,
+                   const struct binding *binding)
+{
+    const struct dnn_api *api = &c->dnn->api;
+    void *pack = NULL, *workspace = NULL;
+    if (workspace_bytes > 0) {
+        workspace = cuda_scratch_try(c, SCRATCH_WORKSPACE, (size_t)workspace_bytes);
+        if (!workspace)
+            return NO_MEMORY;
+    }
+    int status = api->cudnnBackendCreateDescriptor(DNN_VARIANT_PACK, &pack);
+    if (status)
+        return status;
+    status = api->cudnnBackendSetAttribute(pack, DNN_VARIANT_PACK_UNIQUE_IDS, DNN_TYPE_INT64,
+                                           binding->count, binding->uid);
+    if (!status)
+        status = api->cudnnBackendSetAttribute(pack, DNN_VARIANT_PACK_DATA_POINTERS,
+                                               DNN_TYPE_VOID_PTR, binding->count, binding->data);
+    if (!status)
+        status = api->cudnnBackendSetAttribute(pack, DNN_VARIANT_PACK_WORKSPACE, DNN_TYPE_VOID_PTR,
+                                               1, &workspace);
+    if (!status)
+        status = api->cudnnBackendFinalize(pack);
+    if (!status)
+        status = api->cudnnBackendExecute(c->dnn->handle, plan, pack);
+    api->cudnnBackendDestroyDescriptor(pack);
+    return status;
+}
+
+/* Milliseconds a run; negative: it fails. */
+static float measure(struct cuda_backend *c, void *plan, int64_t workspace,
+                     const struct binding *binding)
+{
+    struct dnn *dnn = c->dnn;
+    float time = -1;
+    if (workspace > WORKSPACE_MAX || execute(c, plan, workspace, binding))
+        return -1;
+    cudaEventRecord(dnn->begin, c->stream);
+    for (int i = 0; i < MEASURED_RUNS; i++)
+        if (execute(c, plan, workspace, binding))
+            return -1;
+    cudaEventRecord(dnn->end, c->stream);
+    if (cudaEventSynchronize(dnn->end) || cudaEventElapsedTime(&time, dnn->begin, dnn->end)) {
+        cudaGetLastError();
+        return -1;
+    }
+    return time;
+}
+
+/* ---- plans ---------------------------------------------------------------------------------- */
+
+static void destroy(struct dnn *dnn, void *descriptor)
+{
+    if (descriptor)
+        dnn->api.cudnnBackendDestroyDescriptor(descriptor);
+}
+
+/* A plan of an engine, or with `json` what an earlier one was saved as. NULL: it does not work. */
+static void *make_plan(struct dnn *dnn, void *config, const char *json, size_t json_size,
+                       int64_t *workspace)
+{
+    const struct dnn_api *api = &dnn->api;
+    void *plan = NULL;
+    int64_t count = 0;
+    if (api->cudnnBackendCreateDescriptor(DNN_PLAN, &plan))
+        return NULL;
+    int status =
+        api->cudnnBackendSetAttribute(plan, DNN_PLAN_HANDLE, DNN_TYPE_HANDLE, 1, &dnn->handle);
+    if (!status && json)
+        status = api->cudnnBackendSetAttribute(plan, DNN_PLAN_JSON, DNN_TYPE_CHAR,
+                                               (int64_t)json_size, json);
+    else if (!status)
+        status = api->cudnnBackendSetAttribute(plan, DNN_PLAN_ENGINE_CONFIG, DNN_TYPE_DESCRIPTOR, 1,
+                                               &config);
+    if (!status)
+        status = api->cudnnBackendFinalize(plan);
+    if (!status)
+        status = api->cudnnBackendGetAttribute(plan, DNN_PLAN_WORKSPACE_SIZE, DNN_TYPE_INT64, 1,
+                                               &count, workspace);
+    if (!status)
+        return plan;
+    destroy(dnn, plan);
+    return NULL;
+}
+
+static void save_plan(struct cuda_backend *c, const char *key, void *plan)
+{
+    const struct dnn_api *api = &c->dnn->api;
+    int64_t size = 0;
+    if (api->cudnnBackendGetAttribute(plan, DNN_PLAN_JSON, DNN_TYPE_CHAR, 0, &size, NULL) || size < 1)
+        return;
+    char *json = malloc((size_t)size);
+    if (json && !api->cudnnBackendGetAttribute(plan, DNN_PLAN_JSON, DNN_TYPE_CHAR, size, &size, json))
+        choices_store(c->choices, key, json, (size_t)size);
+    free(json);
+}
+
+/* The plan of an earlier run, if the library still takes it and it runs. */
+static void *recall(struct cuda_backend *c, const char *key, const struct binding *binding,
+                    int64_t *workspace)
+{
+    size_t size = 0;
+    char *json = choices_load(c->choices, key, &size);
+    void *plan = json ? make_plan(c->dnn, NULL, json, size, workspace) : NULL;
+    free(json);
+    if (plan && (*workspace > WORKSPACE_MAX || execute(c, plan, *workspace, binding))) {
+        destroy(c->dnn, plan);
+        plan = NULL;
+    }
+    return plan;
+}
+
+static void choose(struct cuda_backend *c, struct plan *plan, const struct binding *binding)
+{
+    struct dnn *dnn = c->dnn;
+    void *config[HEURISTICS + FALLBACKS];
+    char key[KEY_SIZE + 400];
+    float best = 0;
+    snprintf(key, sizeof key, "cudnn %zu, %s, %s", dnn->api.cudnnGetVersion(), c->device, plan->key);
+    plan->plan = recall(c, key, binding, &plan->workspace);
+    if (plan->plan || c->base.status)
+        return;
+    int count = dnn_graph_engines(&plan->graph, NULL, HEURISTICS, FALLBACKS, config);
+    for (int i = 0; i < count; i++) {
+        int64_t workspace = 0;
+        void *made = make_plan(dnn, config[i], NULL, 0, &workspace);
+        float time = made ? measure(c, made, workspace, binding) : -1;
+        destroy(dnn, config[i]);
+        if (time < 0 || (plan->plan && time >= best)) {
+            destroy(dnn, made);
+            continue;
+        }
+        destroy(dnn, plan->plan);
+        plan->plan = made;
+        plan->workspace = workspace;
+        best = time;
+    }
+    if (plan->plan)
+        save_plan(c, key, plan->plan);
+}
+
+static struct plan *find(const struct dnn *dnn, const char *key)
+{
+    for (int i = 0; i < dnn->plans; i++)
+        if (!strcmp(dnn->plan[i]->key, key))
+            return dnn->plan[i];
+    return NULL;
+}
+
+static struct plan *add(struct cuda_backend *c, const char *key)
+{
+    struct dnn *dnn = c->dnn;
+    if (dnn->plans == dnn->capacity) {
+        int capacity = dnn->capacity ? 2 * dnn->capacity : 64;
+        struct plan **more = realloc(dnn->plan, (size_t)capacity * sizeof(struct plan *));
+        if (!more)
+            return NULL;
+        dnn->plan = more;
+        dnn->capacity = capacity;
+    }
+    struct plan *plan = calloc(1, sizeof *plan);
+    if (plan) {
+        snprintf(plan->key, sizeof plan->key, "%s", key);
+        dnn->plan[dnn->plans++] = plan;
+    }
+    return plan;
+}
+
+static void remove_last(struct dnn *dnn)
+{
+    struct plan *plan = dnn->plan[--dnn->plans];
+    destroy(dnn, plan->plan);
+    dnn_graph_finish(&plan->graph);
+    free(plan);
+}
+
+/* Runs the plan of `key`, which a first call builds by `conv` or `attention`. */
+static bool run(struct cuda_backend *c, const char *key, const struct dnn_conv_shape *conv,
+                const struct dnn_attention_shape *attention, const struct binding *binding)
+{
+    struct dnn *dnn = c->dnn;
+    struct plan *plan = find(dnn, key);
+    if (!plan) {
+        plan = add(c, key);
+        if (!plan) {
+            backend_fail(&c->base, UNREEL_ENOMEM, "out of host memory");
+            return true;
+        }
+        if (conv)
+            dnn_build_conv(&plan->graph, &dnn->api, dnn->handle, conv);
+        else
+            dnn_build_attention(&plan->graph, &dnn->api, dnn->handle, attention);
+        choose(c, plan, binding);
+        if (c->base.status) { /* no memory, say: that is no choice */
+            remove_last(dnn);
+            return true;
+        }
+        if (!plan->plan)
+            log_info(&c->base.log, "cuda: cuDNN has nothing for %s: the plain kernel, slow", key);
+    }
+    if (!plan->plan)
+        return false;
+    int status = execute(c, plan->plan, plan->workspace, binding);
+    if (status == NO_MEMORY) {
+        backend_fail(&c->base, UNREEL_ENOMEM, "out of device memory: %" PRId64 " bytes for %s",
+                     plan->workspace, key);
+    } else if (status) {
+        char why[256] = "";
+        dnn->api.cudnnGetLastErrorString(why, sizeof why);
+        backend_fail(&c->base, UNREEL_EDEVICE, "cuDNN: %s for %s: %s",
+                     dnn->api.cudnnGetErrorString(status), key, why);
+    }
+    return true;
+}
+
+/* ---- operations ----------------------------------------------------------------------------- */
+
+/* Largest power of two that divides an address, up to the 16 bytes that engines move at a time. */
+static int alignment_of(const void *data)
+{
+    uintptr_t low = (uintptr_t)data & -(uintptr_t)data;
+    return low && low < 16 ? (int)low : 16;
+}
+
+static void describe_conv(const struct dnn_conv_shape *s, char *key, size_t size)
+{
+    const int64_t *x = s->x, *y = s->y, *k = s->kernel, *p = s->pad_before, *a = s->pad_after;
+    snprintf(key, size,
+             "conv [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "] frames %" PRId64
+             " to [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "] frames %" PRId64 " rows %" PRId64
+             " pixels %" PRId64 ", kernel %" PRId64 "x%" PRId64 "x%" PRId64 ", stride %" PRId64
+             "x%" PRId64 ", padding %" PRId64 ",%" PRId64 ";%" PRId64 ",%" PRId64
+             ", aligned %d %d %d%s",
+             x[0], x[1], x[2], x[3], s->x_stride[0], y[0], y[1], y[2], y[3], s->y_stride[0],
+             s->y_stride[1], s->y_stride[2], k[0], k[1], k[2], s->stride[0], s->stride[1], p[1],
+             p[2], a[1], a[2], s->alignment[0], s->alignment[1], s->alignment[2],
+             s->relu ? ", relu" : "");
+    size_t n = strlen(key);
+    if (s->add)
+        snprintf(key + n, size - n, ", added to %" PRId64 " %" PRId64 " %" PRId64 " aligned %d",
+                 s->z_stride[0], s->z_stride[1], s->z_stride[2], s->alignment[3]);
+}
+
+/* Zeros below and right that the size of the output asks for. */
+static int64_t pad_after(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t before)
+{
+    int64_t pad = (out - 1) * stride + kernel - in - before;
+    return pad > 0 ? pad : 0;
+}
+
+static void shape_conv(struct dnn_conv_shape *s, const struct kernel_conv *conv)
+{
+    *s = (struct dnn_conv_shape){
+        .relu = conv->act == KERNEL_ACT_RELU,
+        .add = conv->accumulate,
+        .pad_before = {0, conv->pad[0], conv->pad[1]},
+    };
+    memcpy(s->x, conv->in, sizeof s->x);
+    memcpy(s->y, conv->out, sizeof s->y);
+    memcpy(s->kernel, conv->kernel, sizeof s->kernel);
+    memcpy(s->stride, conv->stride, sizeof s->stride);
+    for (int i = 1; i < 3; i++)
+        s->pad_after[i] = pad_after(s->x[i], s->y[i], s->kernel[i], s->stride[i], s->pad_before[i]);
+}
+
+bool dnn_conv(struct cuda_backend *c, const struct kernel_video *y, const struct kernel_video *x,
+              const void *w, const uint16_t *bias, const struct kernel_conv *conv)
+{
+    if (!c->dnn || x->type != KERNEL_BF16 || conv->upsample ||
+        (conv->act != KERNEL_ACT_NONE && conv->act != KERNEL_ACT_RELU))
+        return false;
+    struct dnn_conv_shape s;
+    shape_conv(&s, conv);
+    struct tensor sum = tensor_make(NULL, TENSOR_BF16, 4, s.y); /* with `add` the sum comes first */
+    struct kernel_video to = *y;
+    if (s.add) {
+        sum.data = cuda_scratch(c, SCRATCH_RESULT, tensor_bytes(&sum));
+        if (!sum.data)
+            return true;
+        to = cuda_video(&sum);
+    }
+    memcpy(s.x_stride, x->stride, sizeof s.x_stride);
+    memcpy(s.y_stride, to.stride, sizeof s.y_stride);
+    memcpy(s.z_stride, y->stride, sizeof s.z_stride);
+    const void *data[] = {x->data, w, to.data, y->data};
+    for (int i = 0; i < 4; i++)
+        s.alignment[i] = alignment_of(data[i]);
+    char key[KEY_SIZE];
+    describe_conv(&s, key, sizeof key);
+    struct binding binding = {0};
+    bind(&binding, DNN_UID_X, x->data);
+    bind(&binding, DNN_UID_W, w);
+    bind(&binding, DNN_UID_BIAS, bias);
+    bind(&binding, DNN_UID_Y, to.data);
+    if (s.add)
+        bind(&binding, DNN_UID_Z, y->data);
+    if (!run(c, key, &s, NULL, &binding))
+        return false;
+    if (s.add && !c->base.status) {
+        struct tensor out = sum;
+        out.data = y->data;
+        memcpy(out.stride, y->stride, sizeof y->stride);
+        cuda_copy(&c->base, &out, &sum);
+    }
+    return true;
+}
+
+bool dnn_attention(struct cuda_backend *c, const struct tensor *y, const struct tensor *q,
+                   const struct tensor *k, const struct tensor *v, float scale)
+{
+    const struct tensor *tensor[] = {q, k, v, y};
+    struct dnn_attention_shape s = {.heads = q->shape[1],
+                                    .width = q->shape[2],
+                                    .queries = q->shape[0],
+                                    .keys = k->shape[0]};
+    char key[KEY_SIZE];
+    if (!c->dnn || q->type != TENSOR_BF16 || s.width % 8)
+        return false;
+    for (int i = 0; i < 4; i++) {
+        s.stride[i] = tensor[i]->stride[0];
+        s.head_stride[i] = tensor[i]->stride[1];
+        if (s.stride[i] % 8 || (s.heads > 1 && s.head_stride[i] % 8) ||
+            alignment_of(tensor[i]->data) < 16)
+            return false;
+    }
+    snprintf(key, sizeof key,
+             "attention %" PRId64 " heads of %" PRId64 ", %" PRId64 " queries, %" PRId64
+             " keys, tokens %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 ", heads %" PRId64
+             " %" PRId64 " %" PRId64 " %" PRId64,
+             s.heads, s.width, s.queries, s.keys, s.stride[0], s.stride[1], s.stride[2], s.stride[3],
+             s.head_stride[0], s.head_stride[1], s.head_stride[2], s.head_stride[3]);
+    struct binding binding = {0};
+    bind(&binding, DNN_UID_Q, q->data);
+    bind(&binding, DNN_UID_K, k->data);
+    bind(&binding, DNN_UID_V, v->data);
+    bind(&binding, DNN_UID_O, y->data);
+    bind(&binding, DNN_UID_SCALE, &scale);
+    return run(c, key, NULL, &s, &binding);
+}
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+void dnn_open(struct cuda_backend *c)
+{
+    const unreel_log *log = &c->base.log;
+    struct dnn *dnn = calloc(1, sizeof *dnn);
+    if (!dnn || !dnn_load(&dnn->api, log)) {
+        free(dnn);
+        return;
+    }
+    size_t version = dnn->api.cudnnGetVersion();
+    if (version < VERSION_MIN) {
+        log_info(log, "cuda: cuDNN %zu is older than %d: attention and convolutions by the plain "
+                      "kernels, slow",
+                 version, VERSION_MIN);
+        free(dnn);
+        return;
+    }
+    int status = dnn->api.cudnnCreate(&dnn->handle);
+    if (!status)
+        status = dnn->api.cudnnSetStream(dnn->handle, c->stream);
+    if (status || cudaEventCreateWithFlags(&dnn->begin, cudaEventDefault) ||
+        cudaEventCreateWithFlags(&dnn->end, cudaEventDefault)) {
+        log_info(log, "cuda: cuDNN does not start (%s): attention and convolutions by the plain "
+                      "kernels, slow",
+                 dnn->api.cudnnGetErrorString(status));
+        dnn_close(dnn);
+        return;
+    }
+    c->dnn = dnn;
+}
+
+void dnn_close(struct dnn *dnn)
+{
+    if (!dnn)
+        return;
+    while (dnn->plans)
+        remove_last(dnn);
+    if (dnn->begin)
+        cudaEventDestroy(dnn->begin);
+    if (dnn->end)
+        cudaEventDestroy(dnn->end);
+    if (dnn->handle)
+        dnn->api.cudnnDestroy(dnn->handle);
+    free(dnn->plan);
+    free(dnn);
+}

@@ -1,0 +1,28 @@
+/* Matrix products by cuBLASLt. For each shape the algorithms that the library proposes are measured
+ * once and the best is kept, also on disk. */
+#pragma once
+
+#include "cuda.h"
+#include "library.h"
+
+/* y [m, n] = act(x [m, k] w [n, k]^T + bias [n]). Types: all f32, all bf16, or bf16 with y f32; the
+ * bias is of y's type. */
+struct matmul_call {
+    void *y;
+    const void *x, *w, *bias; /* bias NULL: none */
+    enum tensor_type y_type, x_type;
+    int64_t m, n, k;
+    int64_t y_stride, x_stride; /* elements of a row; w has none */
+    enum activation act;        /* ACT_NONE; with bf16 y ACT_RELU, ACT_GELU_TANH too */
+};
+
+/* Loads the library. Without it c->matmul stays NULL and one line of information is logged. */
+void matmul_open(struct cuda_backend *c);
+void matmul_close(struct matmul *matmul); /* NULL is fine */
+
+/* False: the library does not do it, and nothing has happened. After failures the backend's status is
+ * set. */
+bool matmul_run(struct cuda_backend *c, const struct matmul_call *call);
+
+/* For tests: an own table of functions in place of the library's. */
+void matmul_open_with(struct cuda_backend *c, const struct lt_api *api);

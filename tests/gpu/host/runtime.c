@@ -1,0 +1,293 @@
+/* CUDA's run-time library without a device: "device" memory is the host's, and what is queued has run
+ * when the call returns. Strict where a device would only sometimes be: new memory holds NaN,
+ * copies must begin and end within memory of the kind that they name, events and streams must exist.
+ * The first mistake ends the program with a line that says what it was. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda_runtime_api.h"
+
+#define BLOCKS 65536
+#define DEVICE_BYTES ((size_t)4 << 30)
+
+enum kind {
+    KIND_NONE,
+    KIND_DEVICE,
+    KIND_PINNED,
+};
+
+struct block {
+    char *data;
+    size_t bytes;
+    enum kind kind;
+};
+
+struct emulated_stream {
+    int unused;
+};
+
+struct emulated_event {
+    unsigned recorded;
+};
+
+struct emulated_pool {
+    int blocks;
+};
+
+static struct {
+    struct block block[BLOCKS];
+    size_t used;
+    unsigned events;
+} device;
+
+static _Noreturn void die(const char *what)
+{
+    fprintf(stderr, "emulated run-time library: %s\n", what);
+    abort();
+}
+
+/* ---- device ---------------------------------------------------------------------------------- */
+
+cudaError_t cudaGetLastError(void)
+{
+    return cudaSuccess;
+}
+
+const char *cudaGetErrorString(cudaError_t error)
+{
+    return error == cudaErrorMemoryAllocation ? "out of memory" : "invalid argument";
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int number)
+{
+    return number ? cudaErrorInvalidValue : cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int number)
+{
+    *properties = (struct cudaDeviceProp){.name = "emulated", .major = 9};
+    return number ? cudaErrorInvalidValue : cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int number)
+{
+    *value = 1;
+    return number ? cudaErrorInvalidValue : cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
+{
+    *available = DEVICE_BYTES - device.used;
+    *total = DEVICE_BYTES;
+    return cudaSuccess;
+}
+
+/* ---- streams and events: nothing is ever pending --------------------------------------------- */
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
+{
+    *stream = calloc(1, sizeof **stream);
+    return *stream ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    free(stream);
+    return cudaSuccess;
+}
+
+static void check_stream(cudaStream_t stream)
+{
+    if (!stream)
+        die("something was queued on the default stream");
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    check_stream(stream);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
+{
+    *event = calloc(1, sizeof **event);
+    return *event ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    free(event);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    check_stream(stream);
+    event->recorded = ++device.events;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    return event ? cudaSuccess : cudaErrorInvalidResourceHandle;
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t begin, cudaEvent_t end)
+{
+    if (!begin->recorded || begin->recorded >= end->recorded)
+        die("times of events that were not recorded one after the other");
+    *ms = 1;
+    return cudaSuccess;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static struct block *find(const void *data)
+{
+    for (int i = 0; i < BLOCKS; i++)
+        if (device.block[i].kind && device.block[i].data <= (const char *)data &&
+            (const char *)data < device.block[i].data + device.block[i].bytes)
+            return &device.block[i];
+    return NULL;
+}
+
+static cudaError_t allocate(void **data, size_t bytes, enum kind kind)
+{
+    *data = NULL;
+    if (!bytes)
+        die("0 bytes of memory were asked for");
+    if (kind == KIND_DEVICE && (bytes > DEVICE_BYTES || device.used + bytes > DEVICE_BYTES))
+        return cudaErrorMemoryAllocation;
+    for (int i = 0; i < BLOCKS; i++) {
+        struct block *block = &device.block[i];
+        if (block->kind)
+            continue;
+        *block = (struct block){aligned_alloc(256, (bytes + 255) & ~(size_t)255), bytes, kind};
+        if (!block->data) {
+            block->kind = KIND_NONE;
+            return cudaErrorMemoryAllocation;
+        }
+        memset(block->data, 0xff, bytes);
+        device.used += kind == KIND_DEVICE ? bytes : 0;
+        *data = block->data;
+        return cudaSuccess;
+    }
+    die("too many blocks of memory");
+}
+
+static cudaError_t release(void *data, enum kind kind)
+{
+    struct block *block = data ? find(data) : NULL;
+    if (!data)
+        return cudaSuccess;
+    if (!block || block->data != data || block->kind != kind)
+        die("memory was freed that was not allocated so");
+    device.used -= kind == KIND_DEVICE ? block->bytes : 0;
+    free(block->data);
+    *block = (struct block){0};
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostAlloc(void **data, size_t bytes, unsigned flags)
+{
+    return allocate(data, bytes, KIND_PINNED);
+}
+
+cudaError_t cudaFreeHost(void *data)
+{
+    return release(data, KIND_PINNED);
+}
+
+cudaError_t cudaMalloc(void **data, size_t bytes)
+{
+    return allocate(data, bytes, KIND_DEVICE);
+}
+
+cudaError_t cudaFree(void *data)
+{
+    return release(data, KIND_DEVICE);
+}
+
+cudaError_t cudaMemPoolCreate(cudaMemPool_t *pool, const struct cudaMemPoolProps *props)
+{
+    *pool = calloc(1, sizeof **pool);
+    return *pool ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool)
+{
+    if (pool->blocks)
+        die("a memory pool was destroyed before what was taken from it");
+    free(pool);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value)
+{
+    return pool ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t bytes)
+{
+    return pool ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaMallocFromPoolAsync(void **data, size_t bytes, cudaMemPool_t pool,
+                                    cudaStream_t stream)
+{
+    check_stream(stream);
+    return pool ? allocate(data, bytes, KIND_DEVICE) : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaFreeAsync(void *data, cudaStream_t stream)
+{
+    check_stream(stream);
+    return release(data, KIND_DEVICE);
+}
+
+static void check_range(const void *data, size_t bytes, enum kind kind, const char *what)
+{
+    const struct block *block = bytes ? find(data) : NULL;
+    if (bytes && (!block || block->kind != kind ||
+                  (const char *)data + bytes > block->data + block->bytes))
+        die(what);
+}
+
+cudaError_t cudaMemsetAsync(void *data, int value, size_t bytes, cudaStream_t stream)
+{
+    check_stream(stream);
+    check_range(data, bytes, KIND_DEVICE, "memory was set that is not the device's");
+    memset(data, value, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
+                            cudaStream_t stream)
+{
+    check_stream(stream);
+    check_range(to, bytes, kind == cudaMemcpyDeviceToHost ? KIND_PINNED : KIND_DEVICE,
+                "a copy to memory that is not of the kind named");
+    check_range(from, bytes, kind == cudaMemcpyHostToDevice ? KIND_PINNED : KIND_DEVICE,
+                "a copy from memory that is not of the kind named");
+    memmove(to, from, bytes);
+    return cudaSuccess;
+}
