@@ -319,6 +319,13 @@ static void test_ours(void)
     CHECK(unreel_options_load_config(options, path, NULL) == 0);
     CHECK_MSG(!*warnings, "%s", warnings);
     CHECK(is("window", "12") && is("sink", "3") && is("num_frame_per_block", "3"));
+    CHECK(is("rotary", "absolute"));
+    begin();
+    snprintf(path, sizeof path, "%s/endless.yaml", TEST_CONFIGS);
+    CHECK(unreel_options_load_config(options, path, NULL) == 0);
+    CHECK_MSG(!*warnings, "%s", warnings);
+    CHECK(is("window", "12") && is("sink", "3") && is("num_frame_per_block", "3"));
+    CHECK(is("rotary", "relative") && is("num_output_frames", "0"));
 }
 
 int main(void)

@@ -175,8 +175,9 @@ UNREEL_API void unreel_session_cancel(unreel_session *session);
 /* ---- steering ----------------------------------------------------------------------------- */
 
 /* All of these return at once, from any thread, and take effect at the next chunk border. Asked again
- * before it took effect, the later change counts. The number of a change is what unreel_frame.scene
- * of the pictures made under it holds. */
+ * before it took effect, the later change counts; changes of different kinds add up. Once the video has
+ * ended they return what ended it. The number of a change is what unreel_frame.scene of the pictures
+ * made under it holds. */
 
 enum unreel_switch {
     /* As the option "prompt_switch" says. */
