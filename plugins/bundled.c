@@ -1,0 +1,49 @@
+/* The bundled model: in the source that the build folder belongs to, or in the installed data. */
+#include <string.h>
+
+#include "unreelsrc.h"
+
+#define MODEL "models/postcard"
+
+static gchar *plugin_folder(void)
+{
+    GstPlugin *plugin = gst_registry_find_plugin(gst_registry_get(), "unreel");
+    const gchar *file = plugin ? gst_plugin_get_filename(plugin) : NULL;
+    gchar *folder = file ? g_path_get_dirname(file) : NULL;
+    g_clear_object(&plugin);
+    return folder;
+}
+
+/* The source's path, which Meson leaves beside a plugin that is not installed. */
+static gchar *source_folder(const gchar *folder)
+{
+    gchar *file = g_build_filename(folder, "source_folder", NULL), *source = NULL;
+    if (!g_file_get_contents(file, &source, NULL, NULL))
+        source = NULL;
+    g_free(file);
+    return source ? g_strstrip(source) : NULL;
+}
+
+static gboolean use_root(unreel_options *options, const gchar *root)
+{
+    gchar *model = g_build_filename(root, MODEL, NULL);
+    gchar *config = g_build_filename(model, "unreel.yaml", NULL);
+    gboolean found = g_file_test(config, G_FILE_TEST_EXISTS);
+    if (found && unreel_options_set(options, "model", model) == 0 &&
+        !unreel_options_is_set(options, "config_path"))
+        unreel_options_set(options, "config_path", config);
+    g_free(model);
+    g_free(config);
+    return found;
+}
+
+gboolean unreel_bundled_apply(UnreelSrc *src, unreel_options *options)
+{
+    gchar *folder = plugin_folder();
+    gchar *source = folder ? source_folder(folder) : NULL;
+    gboolean found = (source && use_root(options, source)) || use_root(options, UNREEL_DATA_DIR);
+    GST_DEBUG_OBJECT(src, "bundled model: %s", found ? unreel_options_get(options, "model") : "none");
+    g_free(folder);
+    g_free(source);
+    return found;
+}
