@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define CHANNELS_MAX 64
+#define PIXELS 256 /* neighbours in a row that one thread takes */
 
 static inline float load(uint16_t x)
 {
@@ -30,6 +31,89 @@ static inline uint16_t store(float x)
     return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16);
 }
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+
+typedef __m512 vec;
+
+static inline vec vec_load(const uint16_t *p)
+{
+    return _mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
+}
+
+static inline void vec_store(uint16_t *p, vec x) /* to nearest even */
+{
+    __m512i bits = _mm512_castps_si512(x);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    bits = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
+}
+
+/* 1 / (1 + exp(-x)): 2^f by a polynomial of degree 5 (relative error 2e-7), f in [-0.5, 0.5]. */
+static inline vec vec_sigmoid(vec x)
+{
+    vec y = _mm512_mul_ps(x, _mm512_set1_ps(-1.44269504f));
+    vec whole = _mm512_roundscale_ps(y, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    vec f = _mm512_sub_ps(y, whole), e = _mm512_set1_ps(1.33335581e-3f);
+    e = _mm512_fmadd_ps(e, f, _mm512_set1_ps(9.61812911e-3f));
+    e = _mm512_fmadd_ps(e, f, _mm512_set1_ps(5.55041087e-2f));
+    e = _mm512_fmadd_ps(e, f, _mm512_set1_ps(2.40226507e-1f));
+    e = _mm512_fmadd_ps(e, f, _mm512_set1_ps(6.93147182e-1f));
+    e = _mm512_fmadd_ps(e, f, _mm512_set1_ps(1));
+    e = _mm512_scalef_ps(e, whole);
+    return _mm512_div_ps(_mm512_set1_ps(1), _mm512_add_ps(_mm512_set1_ps(1), e));
+}
+
+static inline vec vec_inverse(const vec *x, int n) /* of 16 n channels */
+{
+    vec sum = _mm512_mul_ps(x[0], x[0]);
+    for (int m = 1; m < n; m++)
+        sum = _mm512_fmadd_ps(x[m], x[m], sum);
+    float mean = _mm512_reduce_add_ps(sum) / (float)(16 * n);
+    return _mm512_set1_ps(1 / sqrtf(mean > 1e-12f ? mean : 1e-12f));
+}
+
+/* One pixel: its activated channels. */
+static inline __attribute__((always_inline)) void pixel_forward(const uint16_t *x, const float *gamma,
+                                                                uint16_t *r, const int c)
+{
+    vec v[CHANNELS_MAX / 16];
+    for (int m = 0; m < c / 16; m++)
+        v[m] = vec_load(x + 16 * m);
+    vec inv = vec_inverse(v, c / 16);
+    for (int m = 0; m < c / 16; m++) {
+        vec u = _mm512_mul_ps(_mm512_mul_ps(v[m], inv), _mm512_loadu_ps(gamma + 16 * m));
+        vec_store(r + 16 * m, _mm512_mul_ps(u, vec_sigmoid(u)));
+    }
+}
+
+/* One pixel: dx, and its part of dgamma; g: sum of what came back for it. */
+static inline __attribute__((always_inline)) void pixel_backward(const uint16_t *x, const float *gamma,
+                                                                 const vec *g, uint16_t *dx, vec *own,
+                                                                 const int c)
+{
+    vec n[CHANNELS_MAX / 16], d[CHANNELS_MAX / 16], dot = _mm512_setzero_ps();
+    const vec one = _mm512_set1_ps(1);
+    for (int m = 0; m < c / 16; m++)
+        n[m] = vec_load(x + 16 * m);
+    vec inv = vec_inverse(n, c / 16);
+    for (int m = 0; m < c / 16; m++) {
+        vec w = _mm512_loadu_ps(gamma + 16 * m);
+        n[m] = _mm512_mul_ps(n[m], inv);
+        vec u = _mm512_mul_ps(n[m], w), s = vec_sigmoid(u);
+        vec slope = _mm512_mul_ps(s, _mm512_fmadd_ps(u, _mm512_sub_ps(one, s), one));
+        vec du = _mm512_mul_ps(g[m], slope);
+        own[m] = _mm512_fmadd_ps(du, n[m], own[m]);
+        d[m] = _mm512_mul_ps(du, w);
+        dot = _mm512_fmadd_ps(d[m], n[m], dot);
+    }
+    vec mean = _mm512_set1_ps(_mm512_reduce_add_ps(dot) / (float)c);
+    for (int m = 0; m < c / 16; m++)
+        vec_store(dx + 16 * m, _mm512_mul_ps(inv, _mm512_fnmadd_ps(n[m], mean, d[m])));
+}
+#endif
+
 static inline __attribute__((always_inline)) float inverse(const float *x, int c)
 {
     float sum = 0;
@@ -43,13 +127,21 @@ static inline __attribute__((always_inline)) void forward(const uint16_t *x, con
                                                           uint16_t *y, long b, long t, long p, int taps,
                                                           const int c)
 {
-#pragma omp parallel for collapse(2) schedule(dynamic, 64)
+    long parts = (p + PIXELS - 1) / PIXELS;
+#pragma omp parallel for collapse(3) schedule(static)
     for (long i = 0; i < b; i++)
-        for (long j = 0; j < p; j++) {
-            for (long k = 0; k < t; k++) {
+        for (long k = 0; k < t; k++)
+            for (long part = 0; part < parts; part++)
+            for (long j = part * PIXELS; j < p && j < (part + 1) * PIXELS; j++) {
                 float v[CHANNELS_MAX];
                 uint16_t r[CHANNELS_MAX];
                 const uint16_t *from = x + ((i * t + k) * p + j) * c;
+#ifdef __AVX512F__
+                if (c % 16 == 0) {
+                    pixel_forward(from, gamma, r, c);
+                    goto write;
+                }
+#endif
                 for (int m = 0; m < c; m++)
                     v[m] = load(from[m]);
                 float inv = inverse(v, c);
@@ -57,6 +149,9 @@ static inline __attribute__((always_inline)) void forward(const uint16_t *x, con
                     float u = v[m] * inv * gamma[m];
                     r[m] = store(u / (1 + expf(-u)));
                 }
+#ifdef __AVX512F__
+            write:
+#endif
                 for (int tap = 0; tap < taps; tap++) {
                     long at = k + taps - 1 - tap;
                     if (at < t)
@@ -65,7 +160,6 @@ static inline __attribute__((always_inline)) void forward(const uint16_t *x, con
                         memset(y + (((i * t + k) * p + j) * taps + tap) * c, 0, (size_t)c * 2);
                 }
             }
-        }
 }
 
 static inline __attribute__((always_inline)) void backward(const uint16_t *x, const float *gamma,
@@ -73,15 +167,37 @@ static inline __attribute__((always_inline)) void backward(const uint16_t *x, co
                                                            float *dgamma, long b, long t, long p,
                                                            int taps, const int c)
 {
+    long parts = (p + PIXELS - 1) / PIXELS;
 #pragma omp parallel
     {
         float own[CHANNELS_MAX] = {0};
-#pragma omp for collapse(2) schedule(dynamic, 64)
+#ifdef __AVX512F__
+        vec sums[CHANNELS_MAX / 16];
+        for (int m = 0; m < CHANNELS_MAX / 16; m++)
+            sums[m] = _mm512_setzero_ps();
+#endif
+#pragma omp for collapse(3) schedule(static)
         for (long i = 0; i < b; i++)
-            for (long j = 0; j < p; j++)
-                for (long k = 0; k < t; k++) {
+            for (long k = 0; k < t; k++)
+                for (long part = 0; part < parts; part++)
+                for (long j = part * PIXELS; j < p && j < (part + 1) * PIXELS; j++) {
                     float n[CHANNELS_MAX], g[CHANNELS_MAX];
                     long at = ((i * t + k) * p + j) * c;
+#ifdef __AVX512F__
+                    if (c % 16 == 0) {
+                        vec back[CHANNELS_MAX / 16];
+                        for (int m = 0; m < c / 16; m++)
+                            back[m] = _mm512_setzero_ps();
+                        for (int tap = 0; tap < taps; tap++) {
+                            long to = k + taps - 1 - tap;
+                            const uint16_t *d = dy + (((i * t + to) * p + j) * taps + tap) * c;
+                            for (int m = 0; to < t && m < c / 16; m++)
+                                back[m] = _mm512_add_ps(back[m], vec_load(d + 16 * m));
+                        }
+                        pixel_backward(x + at, gamma, back, dx + at, sums, c);
+                        continue;
+                    }
+#endif
                     for (int m = 0; m < c; m++) {
                         n[m] = load(x[at + m]);
                         g[m] = 0;
@@ -106,6 +222,10 @@ static inline __attribute__((always_inline)) void backward(const uint16_t *x, co
                     for (int m = 0; m < c; m++)
                         dx[at + m] = store(inv * (g[m] - n[m] * dot));
                 }
+#ifdef __AVX512F__
+        for (int m = 0; m < c / 16 && c % 16 == 0; m++)
+            _mm512_storeu_ps(own + 16 * m, sums[m]);
+#endif
 #pragma omp critical
         for (int m = 0; m < c; m++)
             dgamma[m] += own[m];

@@ -87,6 +87,9 @@ def main():
     if state:
         model.load_state_dict(state["model"])
         start = state["step"]
+        if a.pictures > 1 and state.get("pictures", 1) == 1:
+            vae.inflate(model)
+            state = None  # of the optimiser and of the mean weights
     ema = common.EMA(model, 0.998)
     if state:
         ema.model.load_state_dict(state["ema"])
@@ -123,12 +126,12 @@ def main():
             psnr, sheet = evaluate(ema.model, size, dtype)
             run.report(step=step, psnr=psnr)
             run.sheet("pairs", sheet)
-            run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step, dim=a.dim,
+            run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step, dim=a.dim, pictures=a.pictures,
                      optimiser=optimiser.state_dict())
     psnr, sheet = evaluate(ema.model, size, dtype, 24)
     run.report(step=step, psnr=psnr, final=1)
     run.sheet("pairs", sheet)
-    run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step, dim=a.dim,
+    run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step, dim=a.dim, pictures=a.pictures,
              optimiser=optimiser.state_dict())
 
 

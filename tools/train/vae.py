@@ -218,6 +218,22 @@ class VAE(nn.Module):
         return self.decoder(self.conv2(z))
 
 
+@torch.no_grad()
+def inflate(vae):
+    """From stills to clips: frames see nothing of those before them yet, and time is halved and
+    doubled by taking and repeating frames."""
+    for m in vae.modules():
+        if isinstance(m, CausalConv) and m.weight.shape[2] == 3:
+            if m.weight.shape[3] == 3:
+                m.weight[:, :, :2] = 0
+            else:  # [C or 2 C, C, 3, 1, 1]
+                c = m.weight.shape[1]
+                m.weight.mul_(0.02)
+                m.bias.zero_()
+                for i in range(m.weight.shape[0]):
+                    m.weight[i, i % c, 2, 0, 0] += 1
+
+
 def normalise(mu):
     """Latents as the transformer sees them."""
     mean, std = (mu.new_tensor(v).reshape(-1, 1, 1) for v in (MEAN, STD))

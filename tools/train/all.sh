@@ -1,0 +1,39 @@
+#!/bin/sh
+# Trains the bundled model from nothing and writes its folder. Stages that were stopped go on where
+# they were when this is called again; a stage that is complete is left alone.
+#
+#     tools/train/all.sh RUN [MODEL_FOLDER]
+#
+# Minutes of each stage: STILLS, CLIPS, MODEL in the environment (defaults: two cores with AMX).
+# DEVICE=cuda trains on a GPU.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+run=${1:?usage: tools/train/all.sh RUN [MODEL_FOLDER]}
+to=${2:-$here/../../models/postcard}
+python=${PYTHON:-python3}
+device=${DEVICE:-cpu}
+threads=${THREADS:-$(nproc)}
+# Large blocks are kept instead of being given back to the system and zeroed again at every step.
+export MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000
+mkdir -p "$run"
+
+stage() { # stage NAME COMMAND...
+    name=$1
+    shift
+    if [ -e "$run/$name.done" ]; then
+        echo "$name: done already"
+        return
+    fi
+    "$python" "$here/$@"
+    touch "$run/$name.done"
+}
+
+stage stills train_vae.py --run "$run" --device "$device" --threads "$threads" \
+    --pictures 1 --batch 2 --lr 1.5e-3 --minutes "${STILLS:-8}"
+stage clips train_vae.py --run "$run" --device "$device" --threads "$threads" \
+    --pictures 9 --batch 2 --crop 64x64 --lr 4e-4 --minutes "${CLIPS:-60}"
+stage tokenizer text.py --run "$run"
+stage encode encode.py --run "$run" --device "$device" --clips "${COUNT:-3000}"
+stage model train_model.py --run "$run" --device "$device" --threads "$threads" \
+    --minutes "${MODEL:-120}"
+"$python" "$here/export.py" --run "$run" --to "$to"
