@@ -52,8 +52,8 @@ class Clips:
         return np.memmap(self.path, np.float16, "r", shape=(n, *self.shape)), scenes
 
 
-def statistics(latents, count=400):
-    """Mean and deviation [16] over clips."""
+def statistics(latents, count=128):
+    """Mean and deviation [16] over the first clips, always the same ones."""
     some = np.asarray(latents[:count], np.float32)
     return torch.from_numpy(some.mean((0, 1, 3, 4))), torch.from_numpy(some.std((0, 1, 3, 4)))
 

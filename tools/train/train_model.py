@@ -28,12 +28,17 @@ SHIFT = 3.0           # of the noise levels that are trained
 
 class Data:
     def __init__(self, folder, window, seed):
-        self.latents, self.scenes = encode.Clips(folder).open()
+        self.folder = folder
+        self.reload()
         self.mean, self.std = encode.statistics(self.latents)
-        self.changing = [i for i, s in enumerate(self.scenes) if s.change >= 0]
         self.rng = np.random.default_rng(seed)
         self.blocks = self.latents.shape[1] // m.BLOCK
         self.context = window // m.BLOCK - 1
+
+    def reload(self):
+        """Clips that were encoded meanwhile."""
+        self.latents, self.scenes = encode.Clips(self.folder).open()
+        self.changing = [i for i, s in enumerate(self.scenes) if s.change >= 0]
 
     def caption(self, attributes):
         rng = self.rng
@@ -164,9 +169,10 @@ class Stage:
             self.step += 1
             sums[start].append(loss.item())
             if self.step % a.report == 0:
-                self.run.report(step=self.step, start=float(np.mean(sums[True] or [0])),
+                self.run.report(step=self.step, clips=len(self.data.scenes), start=float(np.mean(sums[True] or [0])),
                                 middle=float(np.mean(sums[False] or [0])), norm=norm.item(), lr=rate)
                 sums = {True: [], False: []}
+                self.data.reload()
             if self.step % (10 * a.report) == 0:
                 self.save()
         self.save()
