@@ -126,7 +126,8 @@ static void test_even(void)
     player_close(player);
 }
 
-/* Slower: longer pictures, and no standstill at the end of every chunk (0.21 s without stretching). */
+/* Slower: longer pictures, and no standstill at the end of every chunk (0.21 s without stretching).
+ */
 static void test_slow(void)
 {
     struct stage stage = {0};
@@ -157,7 +158,8 @@ static void test_fast(void)
     double seconds = now() - begin;
     check_complete(&stage, 8 * CHUNK);
     CHECK(stage.rests > 2);
-    CHECK_MSG(seconds > 0.95 * 8 * CHUNK / RATE && seconds < 8 * CHUNK / RATE + 1.5, "%.2f s", seconds);
+    CHECK_MSG(seconds > 0.95 * 8 * CHUNK / RATE && seconds < 8 * CHUNK / RATE + 1.5, "%.2f s",
+              seconds);
     player_close(player);
 }
 

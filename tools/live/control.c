@@ -125,14 +125,15 @@ static GstSample *to_png(struct live *live, GstBuffer *picture)
 static int write_sample(struct live *live, const char *path, GstSample *sample)
 {
     GstMapInfo map;
-    GError *error = NULL;
     GstBuffer *buffer = gst_sample_get_buffer(sample);
     if (!gst_buffer_map(buffer, &map, GST_MAP_READ))
         return -1;
-    bool good = g_file_set_contents(path, (const char *)map.data, (gssize)map.size, &error);
+    FILE *file = fopen(path, "wbe");
+    bool good = file && fwrite(map.data, 1, map.size, file) == map.size;
+    if (file && fclose(file) != 0)
+        good = false;
     if (!good)
-        console_error(live->console, "%s", error->message);
-    g_clear_error(&error);
+        console_error(live->console, "%s: %s", path, strerror(errno));
     gst_buffer_unmap(buffer, &map);
     return good ? 0 : -1;
 }
@@ -157,31 +158,37 @@ char *live_snapshot(struct live *live, const char *path)
     return name;
 }
 
-char *live_record_start(struct live *live)
+/* Opens a recording; its name, NULL with the error printed. */
+static char *open_recording(struct live *live, struct live_output **output)
 {
     char *name = free_name(live, "mp4");
-    struct live_output *output = NULL;
     unreel_options *options = name ? unreel_options_copy(live->options) : NULL;
-    g_mutex_lock(&live->lock);
-    bool busy = live->page_recording != NULL;
-    g_mutex_unlock(&live->lock);
-    if (busy)
-        console_error(live->console, "it is being recorded already");
-    else if (options && unreel_options_set(options, "record", name) == 0 &&
-             live_record.open(&output, live, live->console, options) < 0)
-        output = NULL;
+    if (!options || unreel_options_set(options, "record", name) < 0 ||
+        live_record.open(output, live, live->console, options) < 0)
+        g_clear_pointer(&name, g_free);
     unreel_options_destroy(options);
-    if (!output) {
-        g_free(name);
-        return NULL;
+    return name;
+}
+
+char *live_record_start(struct live *live)
+{
+    char *name = NULL;
+    struct live_output *output;
+    g_mutex_lock(&live->record_lock);
+    if (live->page_recording)
+        console_error(live->console, "it is being recorded already");
+    else
+        name = open_recording(live, &output);
+    if (name) {
+        struct live_open_output open = {&live_record, output, g_strdup(name),
+                                        live_pacing_of(live, &live_record)};
+        g_mutex_lock(&live->lock);
+        live->page_recording = output;
+        g_array_append_val(live->outputs, open);
+        g_mutex_unlock(&live->lock);
+        console_info(live->console, "%s: recording", name);
     }
-    struct live_open_output open = {&live_record, output, g_strdup(name),
-                                    live_pacing_of(live, &live_record)};
-    g_mutex_lock(&live->lock);
-    live->page_recording = output;
-    g_array_append_val(live->outputs, open);
-    g_mutex_unlock(&live->lock);
-    console_info(live->console, "%s: recording", name);
+    g_mutex_unlock(&live->record_lock);
     live_changed(live);
     return name;
 }
@@ -189,6 +196,7 @@ char *live_record_start(struct live *live)
 int live_record_stop(struct live *live)
 {
     struct live_open_output open = {0};
+    g_mutex_lock(&live->record_lock);
     g_mutex_lock(&live->lock);
     for (guint i = 0; live->page_recording && i < live->outputs->len; i++) {
         struct live_open_output *o = &g_array_index(live->outputs, struct live_open_output, i);
@@ -200,11 +208,12 @@ int live_record_stop(struct live *live)
     }
     live->page_recording = NULL;
     g_mutex_unlock(&live->lock);
-    if (!open.output)
-        return -1;
-    open.class->close(open.output);
-    console_info(live->console, "%s: recorded", open.target);
+    if (open.output) {
+        open.class->close(open.output);
+        console_info(live->console, "%s: recorded", open.target);
+    }
     g_free(open.target);
+    g_mutex_unlock(&live->record_lock);
     live_changed(live);
-    return 0;
+    return open.output ? 0 : -1;
 }

@@ -49,6 +49,8 @@ struct live {
     unreel_session *session; /* NULL before it runs and after its end */
     bool paused, resting;    /* by a person; by the player */
 
+    GMutex record_lock; /* held while the page's recording begins or ends */
+
     GMutex lock; /* of all below */
     GCond wake;
     const char *phase;
@@ -85,7 +87,7 @@ int live_open_outputs(struct live *live, const struct live_output_class *const *
 void live_start(struct live *live, unreel_session *session, const char *prompt, int64_t seed);
 
 bool live_is_stopping(struct live *live); /* live_stop was called, or the session has ended */
-bool live_is_dead(struct live *live);     /* no output is left that can show anything */
+bool live_is_dead(struct live *live);     /* no output can go on, or an encoder cannot */
 
 /* Ends in an orderly way: the session, the player, the encoders, the outputs. Pictures that were
  * made reach the recordings; unless the video ended by itself, those not yet due are not shown. 0
@@ -98,6 +100,7 @@ void live_apply_pause(struct live *live);
 
 /* ---- state.c --------------------------------------------------------------------------------- */
 
+void live_refresh(struct live *live, unreel_stats *stats); /* the session's numbers now */
 void live_set_phase(struct live *live, const char *phase); /* a literal */
 void live_note_change(struct live *live, int64_t number, const char *who, const char *what,
                       const char *prompt, enum unreel_switch how, int64_t seed);

@@ -70,10 +70,7 @@ static void feed_content(struct live *live, GstBuffer *picture, int64_t index)
 static void take_stats(struct live *live)
 {
     unreel_stats stats;
-    unreel_session_stats(live->session, &stats);
-    g_mutex_lock(&live->lock);
-    live->stats = stats;
-    g_mutex_unlock(&live->lock);
+    live_refresh(live, &stats);
     if (stats.chunk_p50 > 0)
         player_expect(live->player, stats.chunk_p50, live->chunk_pictures);
 }
@@ -195,6 +192,7 @@ struct live *live_open(struct console *console, const unreel_options *options)
     live->console = console;
     live->options = options;
     g_mutex_init(&live->session_lock);
+    g_mutex_init(&live->record_lock);
     g_mutex_init(&live->lock);
     g_mutex_init(&live->watch_lock);
     g_cond_init(&live->wake);
@@ -284,7 +282,7 @@ void live_file_failed(struct live *live)
 bool live_is_dead(struct live *live)
 {
     g_mutex_lock(&live->lock);
-    bool dead = live->outputs->len > 0;
+    bool dead = live->outputs->len > 0, broken = false;
     for (guint i = 0; i < live->outputs->len; i++) {
         struct live_open_output *o = &g_array_index(live->outputs, struct live_open_output, i);
         char status[128] = "";
@@ -292,7 +290,10 @@ bool live_is_dead(struct live *live)
         dead = dead && !strcmp(status, "failed");
     }
     g_mutex_unlock(&live->lock);
-    return dead;
+    for (int pacing = 0; pacing < PACINGS; pacing++)
+        for (int codec = 0; codec < CODECS; codec++)
+            broken = broken || stream_has_failed(live->streams[pacing][codec]);
+    return dead || broken;
 }
 
 static void close_outputs(struct live *live)
@@ -411,6 +412,7 @@ void live_close(struct live *live)
     gst_caps_unref(live->caps);
     gst_object_unref(live->clock);
     g_mutex_clear(&live->session_lock);
+    g_mutex_clear(&live->record_lock);
     g_mutex_clear(&live->lock);
     g_mutex_clear(&live->watch_lock);
     g_cond_clear(&live->wake);

@@ -7,8 +7,9 @@
 #define SPEED_UP_MAX 0.10
 #define WAITING_MAX                                                                                \
     64 /* pictures beyond those at which the generator rests: then they are not taken */
-#define HELD_MAX 16 /* pictures that may be behind in the constant rate: its encoder is too slow   \
-                     */
+#define HELD_MAX                                                                                   \
+    16 /* pictures that may be behind in the constant rate: its encoder is too slow                \
+        */
 #define BEHIND_MAX (2 * GST_SECOND) /* after this a suspended program does not catch up */
 
 struct arrival {

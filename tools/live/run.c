@@ -335,7 +335,7 @@ static void run_loop(struct run *r)
     if (r->stdin_source)
         g_source_remove(r->stdin_source);
     if (r->dead)
-        console_error(r->console, "no output is left: stopped");
+        console_error(r->console, "no output can go on: stopped");
 }
 
 static void print_counts(struct run *r)

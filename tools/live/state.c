@@ -72,27 +72,27 @@ void live_watch(struct live *live, void (*changed)(void *opaque), void *opaque)
     g_mutex_unlock(&live->watch_lock);
 }
 
-/* The session's numbers now; with a session also kept for later. */
-static void refresh(struct live *live)
+void live_refresh(struct live *live, unreel_stats *stats)
 {
-    unreel_stats stats;
     g_mutex_lock(&live->session_lock);
     bool runs = live->session != NULL;
     if (runs)
-        unreel_session_stats(live->session, &stats);
+        unreel_session_stats(live->session, stats);
     bool paused = live->paused;
     g_mutex_unlock(&live->session_lock);
     g_mutex_lock(&live->lock);
     if (runs)
-        live->stats = stats;
+        live->stats = *stats;
     live->stats.paused = paused; /* resting between chunks is no pause */
+    *stats = live->stats;
     g_mutex_unlock(&live->lock);
 }
 
 /* Once a second, for rates. */
 static void sample(struct live *live)
 {
-    refresh(live);
+    unreel_stats stats;
+    live_refresh(live, &stats);
     g_mutex_lock(&live->lock);
     memmove(live->before + 1, live->before, RATE_SECONDS * sizeof *live->before);
     memmove(live->before_time + 1, live->before_time, RATE_SECONDS * sizeof *live->before_time);
@@ -176,7 +176,8 @@ static void fill_state(struct live *live, struct live_state *state,
 void live_state(struct live *live, struct live_state *state)
 {
     struct player_numbers player;
-    refresh(live);
+    unreel_stats stats;
+    live_refresh(live, &stats);
     player_numbers(live->player, &player);
     g_mutex_lock(&live->lock);
     fill_state(live, state, &player);
@@ -351,7 +352,8 @@ char *live_state_json(struct live *live)
     struct player_numbers player;
     struct live_state state;
     GString *json = g_string_new("{");
-    refresh(live);
+    unreel_stats stats;
+    live_refresh(live, &stats);
     player_numbers(live->player, &player);
     g_mutex_lock(&live->lock);
     fill_state(live, &state, &player);

@@ -127,7 +127,7 @@ static void announce(struct stream *s)
     char rate[32] = "constant quality";
     if (s->pacing != LIVE_CONTENT)
         snprintf(rate, sizeof rate, "%d kbit/s", s->settings.kilobits);
-    console_info(s->console, "%s by %s, %s, %s, a key picture every %d",
+    console_info(s->console, "%s by %s, %s, %s, a key picture every %d pictures",
                  s->codec == LIVE_VP8 ? "VP8" : "H.264", s->encoder->name, pacings[s->pacing], rate,
                  s->settings.key_pictures);
 }
@@ -307,4 +307,12 @@ const struct encoder *stream_encoder(struct stream *s)
     const struct encoder *encoder = s->encoder;
     g_mutex_unlock(&s->lock);
     return encoder;
+}
+
+bool stream_has_failed(struct stream *s)
+{
+    g_mutex_lock(&s->lock);
+    bool failed = s->failed;
+    g_mutex_unlock(&s->lock);
+    return failed;
 }

@@ -23,5 +23,8 @@ void stream_feed(struct stream *stream, GstBuffer *picture);
 void stream_end(struct stream *stream);
 void stream_close(struct stream *stream);
 
+/* Its encoder gave up (the error is printed). */
+bool stream_has_failed(struct stream *stream);
+
 /* The encoder at work and what it was told; NULL: none now. */
 const struct encoder *stream_encoder(struct stream *stream);

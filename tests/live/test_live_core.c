@@ -1,0 +1,244 @@
+/* The core as outputs and remote controls use it: subscribing, control, snapshots, recordings. Runs
+ * in a folder of its own, with the tests' model. */
+#include "test.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "live/core.h"
+
+struct counter {
+    gint units, keys, late, wrong, first_key;
+    GstClockTime newest;
+    struct live *live;
+};
+
+static void on_unit(void *opaque, GstSample *sample, bool key)
+{
+    struct counter *c = opaque;
+    GstClockTime pts = GST_BUFFER_PTS(gst_sample_get_buffer(sample));
+    GstClock *clock = live_clock(c->live);
+    GstClockTimeDiff age = GST_CLOCK_DIFF(pts, gst_clock_get_time(clock) - live_base_time(c->live));
+    gst_object_unref(clock);
+    if (!c->units)
+        g_atomic_int_set(&c->first_key, key);
+    if (c->units && pts <= c->newest)
+        g_atomic_int_inc(&c->wrong);
+    if (age < -20 * GST_MSECOND || age > 5 * (GstClockTimeDiff)GST_SECOND)
+        g_atomic_int_inc(&c->late);
+    if (!gst_sample_get_caps(sample))
+        g_atomic_int_inc(&c->wrong);
+    c->newest = pts;
+    g_atomic_int_add(&c->keys, key);
+    g_atomic_int_inc(&c->units);
+}
+
+static bool wait_units(struct counter *c, int units)
+{
+    for (int i = 0; i < 2000 && g_atomic_int_get(&c->units) < units; i++)
+        g_usleep(10000);
+    return g_atomic_int_get(&c->units) >= units;
+}
+
+static void test_streams(struct live *live)
+{
+    static const struct {
+        enum live_pacing pacing;
+        enum live_codec codec;
+    } kinds[] = {{LIVE_STRETCH, LIVE_H264},
+                 {LIVE_STRETCH, LIVE_VP8},
+                 {LIVE_STRETCH, LIVE_RAW},
+                 {LIVE_HOLD, LIVE_RAW}};
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        struct counter c = {.live = live}, d = {.live = live};
+        struct live_subscription *s =
+            live_subscribe(live, kinds[i].pacing, kinds[i].codec, on_unit, &c);
+        CHECK(s != NULL);
+        CHECK(wait_units(&c, 4));
+        struct live_subscription *t =
+            live_subscribe(live, kinds[i].pacing, kinds[i].codec, on_unit, &d);
+        CHECK(wait_units(&d, 2)); /* it does not wait 60 s for the next key picture */
+        live_unsubscribe(s);
+        int units = c.units;
+        CHECK(wait_units(&d, 6));
+        CHECK(c.units == units);
+        live_unsubscribe(t);
+        CHECK_MSG(c.first_key && d.first_key, "kind %d begins without key", (int)i);
+        CHECK_MSG(!c.wrong && !d.wrong, "kind %d: %d of %d", (int)i, c.wrong, c.units);
+        CHECK_MSG(!c.late && !d.late, "kind %d: %d of %d", (int)i, c.late, c.units);
+    }
+}
+
+/* Many come and go while pictures flow. */
+static gpointer come_and_go(gpointer opaque)
+{
+    struct counter c = {.live = opaque};
+    for (int i = 0; i < 10; i++) {
+        enum live_codec codec = (enum live_codec)g_random_int_range(0, 3);
+        struct live_subscription *s = live_subscribe(opaque, LIVE_STRETCH, codec, on_unit, &c);
+        g_usleep((gulong)g_random_int_range(0, 60000));
+        if (s)
+            live_request_key(s);
+        if (s)
+            live_unsubscribe(s);
+    }
+    return NULL;
+}
+
+static void test_many(struct live *live)
+{
+    GThread *threads[4];
+    for (size_t i = 0; i < G_N_ELEMENTS(threads); i++)
+        threads[i] = g_thread_new("comer", come_and_go, live);
+    for (size_t i = 0; i < G_N_ELEMENTS(threads); i++)
+        g_thread_join(threads[i]);
+    struct counter c = {.live = live};
+    struct live_subscription *s = live_subscribe(live, LIVE_STRETCH, LIVE_H264, on_unit, &c);
+    CHECK(wait_units(&c, 3));
+    live_unsubscribe(s);
+}
+
+static bool has_size(const char *path)
+{
+    struct stat st;
+    return path && stat(path, &st) == 0 && st.st_size > 100;
+}
+
+static void test_files(struct live *live)
+{
+    char *first = live_snapshot(live, NULL), *second = live_snapshot(live, NULL);
+    CHECK(has_size(first) && has_size(second) && strcmp(first, second));
+    CHECK(first && g_str_has_suffix(first, ".png") && g_str_has_prefix(first, "made/"));
+    char *named = live_snapshot(live, "named.png");
+    CHECK(has_size("named.png"));
+    CHECK(live_snapshot(live, "nowhere/x.png") == NULL);
+    g_free(first);
+    g_free(second);
+    g_free(named);
+
+    CHECK(live_record_stop(live) < 0);
+    char *name = live_record_start(live);
+    CHECK(name && live_record_start(live) == NULL);
+    struct live_state state;
+    live_state(live, &state);
+    CHECK(state.recording);
+    g_usleep(1000000);
+    CHECK(live_record_stop(live) == 0 && live_record_stop(live) < 0);
+    live_state(live, &state);
+    CHECK(!state.recording);
+    CHECK_MSG(has_size(name), "%s", name);
+    g_free(name);
+}
+
+static void on_change(void *opaque)
+{
+    g_atomic_int_inc((gint *)opaque);
+}
+
+static void test_control(struct live *live)
+{
+    struct live_state state;
+    gint changes = 0;
+    live_watch(live, on_change, &changes);
+    int64_t a = live_prompt(live, "test \"one\"", "a blue\nfox", UNREEL_SWITCH_CUT);
+    int64_t b = live_seed(live, "test", 7);
+    int64_t c = live_reset(live, "test");
+    CHECK(a > 0 && b == a + 1 && c == b + 1);
+    char *huge = g_strnfill(UNREEL_PROMPT_MAX + 1, 'x');
+    CHECK(live_prompt(live, "test", huge, UNREEL_SWITCH_DEFAULT) < 0);
+    g_free(huge);
+    CHECK(live_seed(live, "test", -1) < 0);
+    for (int i = 0; i < 1000; i++) {
+        live_state(live, &state);
+        if (state.stats.scene == c && g_atomic_int_get(&changes) > 0)
+            break;
+        g_usleep(10000);
+    }
+    CHECK(state.stats.scene == c && state.stats.seed == 7 && changes > 0);
+    live_watch(live, NULL, NULL);
+    char *json = live_state_json(live);
+    CHECK(strstr(json, "\"test \\\"one\\\"\"") && strstr(json, "a blue\\u000afox"));
+    CHECK(strstr(json, "\"what\": \"seed\", \"seed\": 7"));
+    g_free(json);
+
+    live_pause(live, "test", true);
+    live_state(live, &state);
+    int64_t shown = state.shown;
+    CHECK(state.stats.paused);
+    g_usleep(300000);
+    live_state(live, &state);
+    CHECK_MSG(state.shown <= shown + 1, "%d after %d", (int)state.shown, (int)shown);
+    live_pause(live, "test", false);
+    for (int i = 0; i < 1000 && state.shown <= shown + 4; i++) {
+        g_usleep(10000);
+        live_state(live, &state);
+    }
+    CHECK(!state.stats.paused && state.shown > shown + 4);
+}
+
+/* In the source folder, which Meson names. */
+static bool use_test_model(unreel_options *options)
+{
+    static const char *const paths[][2] = {
+        {"model", "tests/golden/nano/wan_models/Wan2.1-T2V-nano"},
+        {"checkpoint_path", "tests/golden/nano/checkpoints/self_forcing_mini.pt"},
+        {"config_path", "tests/golden/nano.yaml"},
+    };
+    const char *source = getenv("SOURCE");
+    bool good = source != NULL;
+    for (size_t i = 0; good && i < G_N_ELEMENTS(paths); i++) {
+        char *path = g_build_filename(source, paths[i][1], NULL);
+        good = access(path, R_OK) == 0 && unreel_options_set(options, paths[i][0], path) == 0;
+        g_free(path);
+    }
+    return good && unreel_options_load_config(options, unreel_options_get(options, "config_path"),
+                                              NULL) == 0;
+}
+
+static int open_session(unreel_engine **engine, unreel_session **session, unreel_options *options)
+{
+    int code = unreel_engine_open(engine, options);
+    return code < 0 ? code : unreel_session_open(session, *engine, options, NULL);
+}
+
+int main(void)
+{
+    struct console console;
+    unreel_engine *engine = NULL;
+    unreel_session *session = NULL;
+    char folder[] = "/tmp/unreel-core-XXXXXX";
+    console_init(&console);
+    console.quiet = true;
+    unreel_options *options = unreel_options_create(NULL);
+    if (!mkdtemp(folder) || chdir(folder) < 0 || !use_test_model(options)) {
+        printf("skipped: tests/golden is not there\n");
+        return 77;
+    }
+    static const char *const set[][2] = {{"prompt", "a fox"},
+                                         {"num_output_frames", "0"},
+                                         {"fps", "24"},
+                                         {"output_folder", "made"},
+                                         {"key_interval", "60"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(set); i++)
+        CHECK(unreel_options_set(options, set[i][0], set[i][1]) == 0);
+    struct live *live = live_open(&console, options);
+    CHECK(live && live_prompt(live, "test", "too early", UNREEL_SWITCH_CUT) == UNREEL_EAGAIN);
+    CHECK(live_snapshot(live, NULL) == NULL);
+    CHECK(open_session(&engine, &session, options) == 0);
+    live_start(live, session, "a fox", 0);
+    test_streams(live);
+    test_many(live);
+    test_control(live);
+    test_files(live);
+    live_stop(live);
+    CHECK(live_is_stopping(live) && live_finish(live) == 0);
+    CHECK(live_prompt(live, "test", "too late", UNREEL_SWITCH_CUT) == UNREEL_EAGAIN);
+    live_close(live);
+    unreel_engine_close(engine);
+    unreel_options_destroy(options);
+    gst_deinit();
+    char *remove = g_strdup_printf("rm -r %s", folder);
+    CHECK(system(remove) == 0);
+    g_free(remove);
+    return test_end();
+}
