@@ -104,6 +104,19 @@ static bool has_size(const char *path)
     return path && stat(path, &st) == 0 && st.st_size > 100;
 }
 
+/* Until the state's JSON holds it. */
+static bool wait_for_text(struct live *live, const char *text)
+{
+    bool found = false;
+    for (int i = 0; i < 1500 && !found; i++) {
+        char *json = live_state_json(live);
+        found = strstr(json, text) != NULL;
+        g_free(json);
+        g_usleep(10000);
+    }
+    return found;
+}
+
 static void test_files(struct live *live)
 {
     char *first = live_snapshot(live, NULL), *second = live_snapshot(live, NULL);
@@ -122,7 +135,7 @@ static void test_files(struct live *live)
     struct live_state state;
     live_state(live, &state);
     CHECK(state.recording);
-    g_usleep(1000000);
+    CHECK(wait_for_text(live, "\"status\": \"writing\""));
     CHECK(live_record_stop(live) == 0 && live_record_stop(live) < 0);
     live_state(live, &state);
     CHECK(!state.recording);
