@@ -15,7 +15,7 @@ build_packages=(
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly  # h264parse, WebP; x264enc
     libsoup-3.0-dev libgstreamer-plugins-bad1.0-dev gstreamer1.0-nice # the browser page
 )
-test_packages=(git python3 ffmpeg openmpi-bin binutils gstreamer1.0-libav
+test_packages=(git python3 python3-numpy ffmpeg openmpi-bin binutils gstreamer1.0-libav
     nginx libnginx-mod-rtmp # an RTMP server
     chromium openssl)       # the browser page
 long_packages=(clang libclang-rt-dev)

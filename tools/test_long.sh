@@ -57,5 +57,15 @@ else
 fi
 steer build 40 5001 >"$logs/steer_soak" 2>&1
 
+# The judge on scenes that no shorter test has, as they are and degraded.
+judge_python=python3
+python3 -c 'import numpy' 2>/dev/null || judge_python=/usr/bin/python3
+judge() { # SCENES ARGUMENT...
+    "$judge_python" tests/judge/test_judge.py build/tools/train/world/postcard-world --first 100001 \
+        --scenes "$@" </dev/null
+}
+judge 400 >"$logs/judge" 2>&1
+judge 400 --degraded >"$logs/judge_degraded" 2>&1
+
 UNREEL=$PWD/build/tools/unreel SOURCE=$PWD python3 tests/tools/test_soak.py >"$logs/soak" 2>&1
 exit 0
