@@ -35,6 +35,11 @@ static int wait(void)
 {
     return 0;
 }
+
+static bool has_device(void)
+{
+    return true;
+}
 #else
 static void *get_memory(size_t bytes)
 {
@@ -50,6 +55,12 @@ static void free_memory(void *data)
 static int wait(void)
 {
     return (int)cudaDeviceSynchronize();
+}
+
+static bool has_device(void)
+{
+    int count = 0;
+    return cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
 }
 #endif
 
@@ -486,6 +497,8 @@ static const struct backend_ops ops = {
 int backend_open(struct backend **backend, const struct backend_config *config,
                  const unreel_log *log)
 {
+    if (!has_device())
+        return log_error(log, UNREEL_EUNSUPPORTED, "kernels: no CUDA device or no driver");
     struct backend *b = calloc(1, sizeof *b);
     if (!b)
         return UNREEL_ENOMEM;
