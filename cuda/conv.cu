@@ -2,17 +2,19 @@
  * times the weights. See product.cuh for threads, alignment (none needed) and bound. */
 #include "product.cuh"
 
-/* The element of x that tap `k` of output pixel `m` sees, or -1 in the padding. */
-static __device__ inline int64_t input_at(const kernel_video &x, const struct kernel_conv &c,
-                                          int64_t m, int64_t k)
+/* The element of x that input k of output pixel m is, or -1 in the padding. Both are less than
+ * 2^31: 64-bit divisions would cost more than the product. */
+static __device__ inline int64_t input_at(const kernel_video &x, const struct kernel_conv &c, int m,
+                                          int k)
 {
-    int64_t tap = k / c.in[3], row = m / c.out[2], up = c.upsample ? 2 : 1;
-    int64_t t = row / c.out[1] * c.stride[0] + tap / (c.kernel[1] * c.kernel[2]);
-    int64_t h = row % c.out[1] * c.stride[1] + tap / c.kernel[2] % c.kernel[1] - c.pad[0];
-    int64_t w = m % c.out[2] * c.stride[2] + tap % c.kernel[2] - c.pad[1];
-    if (h < 0 || w < 0 || h >= up * c.in[1] || w >= up * c.in[2])
+    int ci = (int)c.in[3], kw = (int)c.kernel[2], kh = (int)c.kernel[1], wide = (int)c.out[2];
+    int high = (int)c.out[1], tap = k / ci, line = tap / kw, row = m / wide, up = c.upsample;
+    int64_t t = row / high * c.stride[0] + line / kh;
+    int64_t h = row % high * c.stride[1] + line % kh - c.pad[0];
+    int64_t w = m % wide * c.stride[2] + tap % kw - c.pad[1];
+    if (h < 0 || w < 0 || h >> up >= c.in[1] || w >> up >= c.in[2])
         return -1;
-    return t * x.stride[0] + h / up * x.stride[1] + w / up * x.stride[2] + k % c.in[3];
+    return t * x.stride[0] + (h >> up) * x.stride[1] + (w >> up) * x.stride[2] + k % ci;
 }
 
 template <typename Y, typename X, typename W>
@@ -24,7 +26,7 @@ static __global__ void conv(kernel_video y, kernel_video x, const W *weight, con
     product(
         size,
         [&](int64_t m, int64_t k) {
-            int64_t at = input_at(x, c, m, k);
+            int64_t at = input_at(x, c, (int)m, (int)k);
             return at < 0 ? 0 : to_float(in[at]);
         },
         [&](int64_t n, int64_t k) { return to_float(weight[n * size.k + k]); },
@@ -67,6 +69,8 @@ cudaError_t kernel_conv(const struct kernel_video *y, const struct kernel_video 
 {
     product_size size = {c->out[0] * c->out[1] * c->out[2], c->out[3],
                          c->kernel[0] * c->kernel[1] * c->kernel[2] * c->in[3]};
+    if (size.m > INT32_MAX || size.k > INT32_MAX)
+        return cudaErrorInvalidValue;
     return with_type(y->type, [&](auto ty) {
         return with_type(x->type, [&](auto tx) {
             return with_type(w_type, [&](auto tw) {

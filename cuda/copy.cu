@@ -5,7 +5,8 @@
  * memory; a transposing copy reads whole sectors for single elements and is for loading weights. */
 #include "common.cuh"
 
-/* Dimensions from the outermost in. */
+/* Dimensions from the outermost in. Fewer than 2^32 elements: 64-bit divisions would cost more than
+ * the copy. */
 struct copy_plan {
     int dims;
     int64_t shape[KERNEL_DIMS], y[KERNEL_DIMS], x[KERNEL_DIMS];
@@ -15,11 +16,13 @@ struct copy_plan {
 template <typename Y, typename X, int N>
 static __global__ void copy(Y *y, const X *x, copy_plan plan)
 {
-    int64_t rest = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * N, iy = 0, ix = 0;
-    if (rest >= plan.count)
+    int64_t first = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * N, iy = 0, ix = 0;
+    uint32_t rest = (uint32_t)first;
+    if (first >= plan.count)
         return;
-    for (int d = plan.dims - 1; d >= 0; rest /= plan.shape[d--]) {
-        int64_t at = rest % plan.shape[d];
+    for (int d = plan.dims - 1; d >= 0; d--) {
+        uint32_t length = (uint32_t)plan.shape[d], at = rest % length;
+        rest /= length;
         iy += at * plan.y[d];
         ix += at * plan.x[d];
     }
@@ -92,6 +95,8 @@ cudaError_t kernel_copy(void *y, enum kernel_type y_type, const int64_t *y_strid
                         const int64_t *shape, cudaStream_t stream)
 {
     copy_plan plan = make_plan(y_stride, x_stride, dims, shape);
+    if (plan.count > UINT32_MAX)
+        return cudaErrorInvalidValue;
     return with_type(y_type, [&](auto ty) {
         return with_source(x_type, [&](auto tx) {
             return with_width(is_wide_plan(plan, y, x), [&](auto width) {

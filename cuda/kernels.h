@@ -95,7 +95,7 @@ struct kernel_vectors {
 
 /* ---- copy.cu ------------------------------------------------------------------------------ */
 
-/* y = x, any strides. y f32 or bf16; x f32, bf16, f16 or i32. */
+/* y = x, any strides, fewer than 2^32 elements. y f32 or bf16; x f32, bf16, f16 or i32. */
 cudaError_t kernel_copy(void *y, enum kernel_type y_type, const int64_t *y_stride, const void *x,
                         enum kernel_type x_type, const int64_t *x_stride, int dims,
                         const int64_t *shape, cudaStream_t stream);

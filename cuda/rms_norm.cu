@@ -38,13 +38,16 @@ static __global__ void rms_norm_rows(kernel_rows y, kernel_rows x, int64_t width
     });
 }
 
+/* Fewer than 2^31 pixels: 64-bit divisions would cost more than the rest of a pixel's work. */
 struct extent {
-    int64_t t, h, w, c;
+    uint32_t pixels, h, w;
+    int c;
 };
 
-static __device__ inline int64_t pixel_at(const kernel_video &video, const extent &n, int64_t pixel)
+static __device__ inline int64_t pixel_at(const kernel_video &video, const extent &n,
+                                          uint32_t pixel)
 {
-    int64_t row = pixel / n.w;
+    uint32_t row = pixel / n.w;
     return row / n.h * video.stride[0] + row % n.h * video.stride[1] +
            pixel % n.w * video.stride[2];
 }
@@ -53,20 +56,20 @@ template <typename Y, typename X, int N>
 static __global__ void rms_norm_pixels(kernel_video y, kernel_video x, extent n, int lanes,
                                        const float *gain, float eps, int act)
 {
-    int64_t pixel = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) / lanes;
+    uint32_t pixel = blockIdx.x * (blockDim.x / lanes) + threadIdx.x / lanes;
     int lane = threadIdx.x % lanes;
-    bool inside = pixel < n.t * n.h * n.w; /* all take part in the sum */
+    bool inside = pixel < n.pixels; /* all take part in the sum */
     const X *from = static_cast<const X *>(x.data) + (inside ? pixel_at(x, n, pixel) : 0);
     Y *to = static_cast<Y *>(y.data) + (inside ? pixel_at(y, n, pixel) : 0);
-    int64_t end = inside ? n.c : 0;
+    int end = inside ? n.c : 0;
     float v[N], g[N], squares = 0;
-    for (int64_t i = lane * N; i < end; i += lanes * N) {
+    for (int i = lane * N; i < end; i += lanes * N) {
         load<N>(v, from + i);
         for (int j = 0; j < N; j++)
             squares += v[j] * v[j];
     }
     float inverse = inverse_rms(lanes_sum(squares, lanes), n.c, eps);
-    for (int64_t i = lane * N; i < end; i += lanes * N) {
+    for (int i = lane * N; i < end; i += lanes * N) {
         load<N>(v, from + i);
         load<N>(g, gain + i);
         for (int j = 0; j < N; j++)
@@ -79,9 +82,11 @@ cudaError_t kernel_rms_norm_video(const struct kernel_video *y, const struct ker
                                   const int64_t shape[4], const float *gain, float eps,
                                   enum kernel_act act, cudaStream_t stream)
 {
-    extent size = {shape[0], shape[1], shape[2], shape[3]};
+    int64_t pixels = shape[3] ? shape[0] * shape[1] * shape[2] : 0;
+    if (pixels > INT32_MAX || shape[3] > INT32_MAX / 2)
+        return cudaErrorInvalidValue;
+    extent size = {(uint32_t)pixels, (uint32_t)shape[1], (uint32_t)shape[2], (int)shape[3]};
     bool aligned = is_wide(*y) && is_wide(*x) && is_wide(gain, 0) && size.c % WIDE == 0;
-    int64_t pixels = size.c ? size.t * size.h * size.w : 0;
     return with_type(y->type, [&](auto ty) {
         return with_type(x->type, [&](auto tx) {
             return with_width(aligned, [&](auto step) {
