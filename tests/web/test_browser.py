@@ -134,8 +134,8 @@ def test_pause(chrome, server):
     time.sleep(1.5)
     equal(advanced(page, 1)[1], [], 'nothing new while paused')
     other = chrome.page(server.url)
-    check(other.wait('typeof page !== "undefined" && page.state.paused && !$("notice").hidden || player.playing'),
-          'a second viewer meanwhile')
+    check(other.wait('typeof page !== "undefined" && page.state.paused && $("notice").hidden && '
+                     '(page.poster || player.playing)', 20), 'a second viewer sees the picture meanwhile')
     page.key(' ', 'Space', ' ')
     check(page.wait('$("status-text").textContent === "Live"'), 'Space goes on')
     check(advanced(page)[0] > 1, 'it goes on')

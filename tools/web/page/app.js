@@ -107,7 +107,12 @@ function explain() {
   } else if (kind === 'path') {
     status('bad', 'No connection');
     notice('The video does not get through', `The page works, but no direct way for the video was found. Behind routers or firewalls unreel needs --stun or --turn. Next try in ${seconds(delay)}.`, { busy: true, button: again });
+  } else if (kind === 'wait' && page.state.paused && page.poster) {
+    status('paused', 'Paused');
+    notice('');
+    badge();
   } else if (kind === 'wait') {
+    if (page.state.paused) showPoster();
     status('waiting', page.state.paused ? 'Paused' : 'Waiting');
     notice(page.state.paused ? 'Paused' : 'No picture yet', page.state.paused ? 'The picture comes when the video goes on.' : 'The first one is being computed.', { busy: !page.state.paused });
   } else if (kind === 'token' || kind === 'denied') {
@@ -123,6 +128,22 @@ function explain() {
     status('waiting', 'Connecting');
     notice('Connecting', '', { busy: true });
   }
+}
+
+/* Who comes while it is paused gets no video, but sees the picture it stands at. */
+async function showPoster() {
+  if (page.poster !== undefined) return;
+  page.poster = null;
+  const response = await fetch('/api/picture', { headers: authorized() }).catch(() => null);
+  page.poster = response && response.ok ? URL.createObjectURL(await response.blob()) : undefined;
+  if (page.poster) $('video').poster = page.poster;
+  explain();
+}
+
+function dropPoster() {
+  if (page.poster) URL.revokeObjectURL(page.poster);
+  page.poster = undefined;
+  $('video').removeAttribute('poster');
 }
 
 function playingStatus() {
@@ -153,6 +174,10 @@ function showState(message) {
     page.tokenTried = false;
   }
   player.cushion = state.cushion || 0;
+  if (before.paused && !state.paused) {
+    dropPoster();
+    if (!player.playing) player.start();
+  }
   showFacts(state);
   if (before.prompt !== state.prompt) $('now').textContent = state.prompt || '';
   $('now-label').textContent = state.scene_asked > state.scene ? 'Coming with the next chunk' : 'On screen';
