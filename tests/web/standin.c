@@ -60,8 +60,7 @@ struct live {
     int viewers;
 };
 
-/* ---- pictures
- * ------------------------------------------------------------------------------------ */
+/* ---- pictures -------------------------------------------------------------------------------- */
 
 static guint colour(const char *prompt)
 {
@@ -225,8 +224,7 @@ GstClockTime live_base_time(struct live *live)
     return live->base;
 }
 
-/* ---- control
- * --------------------------------------------------------------------------------------- */
+/* ---- control --------------------------------------------------------------------------------- */
 
 static int64_t note(struct live *live, const char *who, const char *what, const char *prompt,
                     const char *how)
@@ -302,8 +300,7 @@ int live_record_stop(struct live *live)
     return was ? 0 : -1;
 }
 
-/* ---- state
- * ------------------------------------------------------------------------------------------ */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 static void put_text(GString *json, const char *name, const char *value)
 {
@@ -381,8 +378,7 @@ void live_watch(struct live *live, void (*changed)(void *opaque), void *opaque)
 {
 }
 
-/* ---- main
- * -------------------------------------------------------------------------------------------- */
+/* ---- main ------------------------------------------------------------------------------------ */
 
 static gboolean on_signal(gpointer data)
 {
@@ -449,8 +445,11 @@ int main(int argc, char **argv)
     g_unix_signal_add(SIGINT, on_signal, live.loop);
     g_unix_signal_add(SIGTERM, on_signal, live.loop);
     status = live_webrtc.open(&output, &live, &console, arguments.options);
-    if (status < 0)
+    if (status < 0) {
+        live_finish(&live);
+        arguments_finish(&arguments);
         return status == LIVE_EUSAGE ? EXIT_USAGE : EXIT_ERROR;
+    }
     live.thread = g_thread_new("pictures", generate, &live);
     g_main_loop_run(live.loop);
     live_webrtc.close(output);

@@ -41,8 +41,7 @@ static double running_seconds(struct live *live)
     return now > base ? (double)(now - base) / GST_SECOND : 0;
 }
 
-/* ---- state -------------------------------------------------------------------------------------
- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 static GString *state_message(struct control *control, const struct control_client *client,
                               const char *state)
@@ -89,8 +88,7 @@ static gboolean on_period(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-/* ---- requests -----------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static void answer(struct control_client *client, int64_t id, struct outcome outcome)
 {
@@ -185,8 +183,7 @@ static void on_message(SoupWebsocketConnection *connection, gint type, GBytes *b
     }
 }
 
-/* ---- connections
- * --------------------------------------------------------------------------------- */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static void on_closed(SoupWebsocketConnection *connection, gpointer data)
 {
@@ -202,11 +199,10 @@ static void say_hello(struct control_client *client)
 {
     char *state = live_state_json(client->control->live);
     GString *json = g_string_new(NULL);
-    g_string_printf(
-        json,
-        "{\"type\": \"hello\", \"version\": \"%s\", \"run\": \"%s\", "
+    g_string_printf(json,
+                    "{\"type\": \"hello\", \"version\": \"%s\", \"run\": \"%s\", "
                     "\"prompt_max\": %d, \"you\": ",
-        unreel_version(), client->control->run, UNREEL_PROMPT_MAX);
+                    unreel_version(), client->control->run, UNREEL_PROMPT_MAX);
     json_quote(json, client->name);
     g_string_append_c(json, '}');
     send(client, json->str);

@@ -10,8 +10,7 @@
 #define BODY_MAX (1 << 17)      /* bytes of a request about JSON */
 #define BODY_CUT_OFF (32 << 20) /* who goes on sending after this is cut off */
 
-/* ---- answers
- * -------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 void json_quote(GString *json, const char *text)
 {
@@ -68,8 +67,7 @@ bool http_has_type(SoupServerMessage *message, const char *type)
     return seen && !g_ascii_strcasecmp(seen, type);
 }
 
-/* ---- who asks
- * ------------------------------------------------------------------------------------- */
+/* ---- who asks -------------------------------------------------------------------------------- */
 
 const char *http_who(SoupServerMessage *message)
 {
@@ -138,8 +136,7 @@ bool http_allowed(SoupServerMessage *message, const struct access_rights *rights
     return false;
 }
 
-/* ---- routes
- * ---------------------------------------------------------------------------------------- */
+/* ---- routes ---------------------------------------------------------------------------------- */
 
 static void get_page(struct web *web, SoupServerMessage *message)
 {
@@ -223,7 +220,7 @@ static void post_prompt(struct web *web, SoupServerMessage *message)
     control_announce(&web->control);
 }
 
-/* ---- a picture as a file ---- */
+/* ---- a picture as a file --------------------------------------------------------------------- */
 
 struct picture_request {
     struct web *web;
@@ -328,8 +325,7 @@ static void handle(SoupServer *server, SoupServerMessage *message, const char *p
     }
 }
 
-/* ---- limits
- * ----------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 struct intake {
     struct listen *listen;

@@ -10,8 +10,7 @@
 static const char *const busy = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
                                 "Content-Length: 0\r\nConnection: close\r\n\r\n";
 
-/* ---- connections
- * --------------------------------------------------------------------------------- */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static void on_gone(gpointer data, GObject *connection)
 {
@@ -35,14 +34,14 @@ static gboolean drop(gpointer data)
 
 struct handshake {
     struct listen *listen;
-    GIOStream *tls;
     GSocketConnection *connection;
+    GIOStream *tls; /* made by the thread: that takes its time */
 };
 
 static void free_handshake(gpointer data)
 {
     struct handshake *handshake = data;
-    g_object_unref(handshake->tls);
+    g_clear_object(&handshake->tls);
     g_object_unref(handshake->connection);
     g_free(handshake);
 }
@@ -61,12 +60,37 @@ static void shake_hands(gpointer data, gpointer opaque)
     struct handshake *handshake = data;
     struct listen *listen = opaque;
     GSocket *socket = g_socket_connection_get_socket(handshake->connection);
-    g_socket_set_timeout(socket, LISTEN_HANDSHAKE_SECONDS);
-    bool good = g_tls_connection_handshake(G_TLS_CONNECTION(handshake->tls), listen->closing, NULL);
+    GIOStream *plain = G_IO_STREAM(handshake->connection);
+    handshake->tls = g_tls_server_connection_new(plain, listen->certificate, NULL);
+    bool good = handshake->tls &&
+                g_tls_connection_handshake(G_TLS_CONNECTION(handshake->tls), listen->closing, NULL);
     g_socket_set_timeout(socket, LISTEN_IDLE_SECONDS);
     /* Also what failed goes there: connections are counted in that thread. */
     g_main_context_invoke_full(listen->context, G_PRIORITY_DEFAULT, good ? on_handshake : drop,
                                handshake, free_handshake);
+}
+
+/* The other side has begun to speak: only then a thread is spent on it. */
+static gboolean on_hello(GSocket *socket, GIOCondition condition, gpointer data)
+{
+    struct handshake *handshake = data;
+    struct listen *listen = handshake->listen;
+    if (!g_cancellable_is_cancelled(listen->closing) &&
+        (g_socket_condition_check(socket, G_IO_IN) & G_IO_IN))
+        g_thread_pool_push(listen->handshakes, handshake, NULL);
+    else
+        free_handshake(handshake);
+    return G_SOURCE_REMOVE;
+}
+
+static void await_hello(struct handshake *handshake)
+{
+    GSocket *socket = g_socket_connection_get_socket(handshake->connection);
+    g_socket_set_timeout(socket, LISTEN_HANDSHAKE_SECONDS);
+    GSource *source = g_socket_create_source(socket, G_IO_IN, handshake->listen->closing);
+    g_source_set_callback(source, G_SOURCE_FUNC(on_hello), handshake, NULL);
+    g_source_attach(source, handshake->listen->context);
+    g_source_unref(source);
 }
 
 static gboolean on_incoming(GSocketService *service, GSocketConnection *connection, GObject *source,
@@ -87,18 +111,13 @@ static gboolean on_incoming(GSocketService *service, GSocketConnection *connecti
         hand_over(listen, G_IO_STREAM(connection), connection);
         return TRUE;
     }
-    GIOStream *tls =
-        g_tls_server_connection_new(G_IO_STREAM(connection), listen->certificate, NULL);
-    if (!tls)
-        return TRUE;
     struct handshake *handshake = g_new(struct handshake, 1);
-    *handshake = (struct handshake){listen, tls, g_object_ref(connection)};
-    g_thread_pool_push(listen->handshakes, handshake, NULL);
+    *handshake = (struct handshake){listen, g_object_ref(connection), NULL};
+    await_hello(handshake);
     return TRUE;
 }
 
-/* ---- address
- * -------------------------------------------------------------------------------------- */
+/* ---- address --------------------------------------------------------------------------------- */
 
 static int split_address(struct listen *listen, const char *address)
 {

@@ -16,7 +16,7 @@ struct listen {
     SoupServer *server;
     GSocketService *service;
     GTlsCertificate *certificate; /* NULL: not encrypted */
-    GThreadPool *handshakes;      /* those of GLib share few threads with everything else */
+    GThreadPool *handshakes;
     GMainContext *context;
     GCancellable *closing;
     char *host; /* as given, or the loopback address */

@@ -116,8 +116,7 @@ struct outcome steer_apply(struct steer *steer, const void *owner, const char *w
     return perform(steer->live, who, request);
 }
 
-/* ---- snapshots ----------------------------------------------------------------------------------
- */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 struct snapshot {
     struct live *live;

@@ -95,8 +95,7 @@ static void give_up(struct viewer *viewer, const char *reason, bool retry)
     }
 }
 
-/* ---- pictures, in a thread of the encoder ------------------------------------------------------
- */
+/* ---- pictures, in a thread of the encoder ---------------------------------------------------- */
 
 static void push(struct viewer *viewer, GstSample *sample)
 {
@@ -170,8 +169,7 @@ static GstPadProbeReturn on_upstream_event(GstPad *pad, GstPadProbeInfo *info, g
     return GST_PAD_PROBE_DROP;
 }
 
-/* ---- offer and answer --------------------------------------------------------------------------
- */
+/* ---- offer and answer ------------------------------------------------------------------------ */
 
 /* The text of the description with the H.264 parameters as they were offered: GStreamer 1.22 leaves
  * profile-level-id out, which then means a profile nobody asked for. */
@@ -331,8 +329,7 @@ static gboolean on_no_picture(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
-/* ---- the connection -----------------------------------------------------------------------------
- */
+/* ---- the connection -------------------------------------------------------------------------- */
 
 static gboolean on_connection(gpointer data)
 {
@@ -386,8 +383,7 @@ static gboolean on_message(GstBus *bus, GstMessage *message, gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-/* ---- open and close
- * ------------------------------------------------------------------------------ */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static void set_flag(GObject *object, const char *name, gboolean value)
 {

@@ -14,8 +14,7 @@ struct live_output {
     GSource *counting;
 };
 
-/* ---- start
- * ---------------------------------------------------------------------------------------- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static int check_elements(struct console *console)
 {
@@ -212,8 +211,7 @@ static int web_open(struct live_output **out, struct live *live, struct console 
     return 0;
 }
 
-/* ---- state and end
- * ---------------------------------------------------------------------------------- */
+/* ---- state and end --------------------------------------------------------------------------- */
 
 static void web_status(struct live_output *output, char *text, size_t size)
 {
@@ -260,7 +258,10 @@ static void web_close(struct live_output *output)
     g_main_loop_quit(web->loop);
     g_thread_join(web->thread);
     g_thread_join(web->warming);
-    g_main_context_push_thread_default(web->context); /* this thread serves the rest */
+    /* This thread serves the rest. Until it has the context, others run what they have for it. */
+    while (!g_main_context_acquire(web->context))
+        g_thread_yield();
+    g_main_context_push_thread_default(web->context);
     g_source_destroy(output->counting);
     g_source_unref(output->counting);
     listen_close(&web->listen);
@@ -276,6 +277,7 @@ static void web_close(struct live_output *output)
     g_clear_object(&web->server);
     listen_finish(&web->listen);
     g_main_context_pop_thread_default(web->context);
+    g_main_context_release(web->context);
     free_output(output);
 }
 

@@ -25,8 +25,7 @@ static void free_viewer(gpointer data)
     g_free(entry);
 }
 
-/* ---- what viewers report ------------------------------------------------------------------------
- */
+/* ---- what viewers report --------------------------------------------------------------------- */
 
 static void remove_viewer(struct whep *whep, struct viewer *viewer)
 {
@@ -93,8 +92,7 @@ static void on_gone(void *opaque, struct viewer *viewer, const char *reason)
     remove_viewer(whep, viewer);
 }
 
-/* ---- requests -----------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static const char *body(SoupServerMessage *message, size_t *size)
 {
@@ -253,8 +251,7 @@ void whep_handle(struct whep *whep, SoupServerMessage *message, const char *path
     }
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 void whep_init(struct whep *whep, const struct viewer_place *place)
 {
