@@ -111,7 +111,7 @@ def weather(clip, away):
     covered = spread(small)
     snow, rain = fall(small, clip.fps)
     # streaks are hard to see before a bright ground, but nothing else is as fast
-    if covered > 0.6 or covered > 0.4 and rain > 0.3:
+    if covered > 0.6 or covered > 0.4 and rain > max(snow, 0.3):
         # flakes agree with nothing but slow shifts, streaks are long and agree with both a bit
         lean = (rain - snow) / max(rain + snow, 1e-6) + 0.25
         sure = min(1, (covered - 0.4) * 3) * min(1, 2 * abs(lean))

@@ -68,14 +68,22 @@ def drifting(alike, speed, fps, rows):
     return out
 
 
+def steady(a, k):
+    """The middle one of each value of [t, ...] and those k pictures before and after."""
+    before, after = np.concatenate([a[:k], a[:-k]]), np.concatenate([a[k:], a[-k:]])
+    return np.maximum(np.minimum(a, before), np.minimum(np.maximum(a, before), after))
+
+
 class Evidence:
     """For one colour: .mask [t, h, w], .score, and why."""
 
-    def __init__(self, alike, floor, reach=0.04, least=0.3):
+    def __init__(self, alike, floor):
         h = alike.shape[1]
         new = np.maximum(alike - floor, 0)
-        dense = blur(new, max(1, round(reach * h)))
-        self.mask = (dense > least) & (new > 0.2)
+        dense = blur(new, max(1, round(0.04 * h)))
+        self.mask = (dense > 0.3) & (new > 0.2)
+        if self.mask.any():  # what only the thing's dark parts had passed before is less alike
+            self.mask &= alike > 0.6 * np.quantile(alike[self.mask], 0.9)
         self.alike = alike
         area = self.mask.sum((1, 2)) / h ** 2
         self.area = area
@@ -99,11 +107,10 @@ def find(clip, time, clouds=0.09):
     for name, paint in COLOURS.items():
         alike = likeness(rgb, np.asarray(paint, np.float32) * light)
         floor = np.broadcast_to(low(alike, 0.08), alike.shape)
-        if name == 'white':  # so are clouds, and flakes, which are small
+        if name == 'white':  # so are clouds, and flakes, which are gone in the next picture but one
             floor = np.maximum(floor, drifting(alike, clouds, clip.fps, round(0.4 * alike.shape[1])))
-            found.append((name, Evidence(alike, floor, 0.05, 0.42)))
-        else:
-            found.append((name, Evidence(alike, floor)))
+            alike = steady(alike, max(1, round(0.125 * clip.fps)))
+        found.append((name, Evidence(alike, floor)))
     return sorted(found, key=lambda f: -f[1].score)
 
 
@@ -129,7 +136,7 @@ class Path:
         t, h, w = mask.shape
         weight = mask * evidence.alike
         self.fps = fps
-        self.seen = evidence.area > 0.25 * evidence.size
+        self.seen = evidence.area > 0.4 * evidence.size
         x = np.full(t, np.nan)
         y = np.full(t, np.nan)
         ys, xs = (np.arange(h) + 0.5) / h, (np.arange(w) + 0.5) / h
