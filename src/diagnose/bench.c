@@ -17,6 +17,18 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Keeps what was seen when least was free. */
+static void look_at_memory(struct bench *bench)
+{
+    struct backend_memory memory;
+    if (!bench->backend->ops->memory)
+        return;
+    bench->backend->ops->memory(bench->backend, &memory);
+    if (!bench->memory.total || memory.free < bench->memory.free)
+        bench->memory = memory;
+    bench->device = memory.device;
+}
+
 void bench_time(struct bench *bench, const char *name, void (*run)(void *opaque), void *opaque,
                 const char *format, ...)
 {
@@ -35,10 +47,18 @@ void bench_time(struct bench *bench, const char *name, void (*run)(void *opaque)
     run(opaque); /* converts weights */
     while (runs < bench->runs && (!runs || spent < STAGE_SECONDS_MAX)) {
         struct op_profile profile = {0};
+        /* Timing operations one by one waits for each: on a device that is a run of its own. */
+        if (bench->backend->ops->sync) {
+            bench->backend->profile = &profile;
+            run(opaque);
+            bench->backend->profile = NULL;
+            backend_sync(bench->backend);
+        }
         double begin = clock_seconds();
-        bench->backend->profile = &profile;
+        bench->backend->profile = bench->backend->ops->sync ? NULL : &profile;
         run(opaque);
         bench->backend->profile = NULL;
+        backend_sync(bench->backend);
         times[runs] = clock_seconds() - begin;
         spent += times[runs];
         if (!runs || times[runs] < stage->best) {
@@ -47,6 +67,7 @@ void bench_time(struct bench *bench, const char *name, void (*run)(void *opaque)
         }
         runs++;
     }
+    look_at_memory(bench);
     qsort(times, (size_t)runs, sizeof *times, compare_doubles);
     stage->runs = runs;
     stage->seconds = times[(runs - 1) / 2];

@@ -30,6 +30,8 @@ struct bench {
     struct bench_stage stage[BENCH_STAGES];
     int stages;
     uint64_t work_bytes, cache_bytes;
+    struct backend_memory memory; /* most of what was seen after a stage; total 0: the host's */
+    const char *device;           /* in words */
 
     /* bench_memory: 0 where it did not run */
     double seconds_open, seconds_text;

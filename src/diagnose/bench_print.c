@@ -68,6 +68,12 @@ void bench_print_table(const struct bench *bench, unreel_line_fn line, void *opa
     print(&p, "memory: caches %.2f GiB, work %.2f GiB, peak of all allocations %.2f GiB",
           (double)bench->cache_bytes / 0x1p30, (double)bench->work_bytes / 0x1p30,
           (double)b->bytes_peak / 0x1p30);
+    if (bench->memory.total)
+        print(&p, "device: %s; weights %.2f GiB, scratch %.2f GiB, all of them %.2f of %.2f GiB",
+              bench->device, (double)bench->memory.weights / 0x1p30,
+              (double)bench->memory.scratch / 0x1p30,
+              (double)(bench->memory.total - bench->memory.free) / 0x1p30,
+              (double)bench->memory.total / 0x1p30);
     if (bench->resident_peak)
         print(&p,
               "process: files opened in %.2f s, a prompt of 64 tokens in %.1f s; resident %.2f GiB of "
@@ -91,6 +97,13 @@ void bench_print_json(const struct bench *bench, unreel_line_fn line, void *opaq
     print(&p, "  \"bytes_cache\": %llu, \"bytes_work\": %llu, \"bytes_peak\": %llu,",
           (unsigned long long)bench->cache_bytes, (unsigned long long)bench->work_bytes,
           (unsigned long long)b->bytes_peak);
+    if (bench->memory.total)
+        print(&p,
+              "  \"device_name\": \"%s\", \"device_bytes\": %llu, \"device_free\": %llu, "
+              "\"bytes_weights\": %llu, \"bytes_scratch\": %llu,",
+              bench->device, (unsigned long long)bench->memory.total,
+              (unsigned long long)bench->memory.free, (unsigned long long)bench->memory.weights,
+              (unsigned long long)bench->memory.scratch);
     if (bench->resident_peak)
         print(&p,
               "  \"seconds_open\": %.3g, \"seconds_text\": %.3g, \"resident_anonymous\": %llu, "

@@ -48,10 +48,11 @@ struct ops_tensor {
 struct ops_options {
     uint64_t seed;
     const char *device;
-    const char *module; /* of the CUDA backend */
+    const char *module;   /* of the CUDA backend */
+    const char *emulated; /* the same, but it works on any machine */
 };
 
-/* --seed N, --device NAME, --module PATH; prints the seed. */
+/* --seed N, --device NAME, --module PATH, --emulated PATH; prints the seed. */
 void ops_options(int argc, char **argv);
 
 /* Runs `test` on every variant that this machine has. `heavy`: it uses linear, conv or attention,

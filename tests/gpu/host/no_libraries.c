@@ -1,4 +1,4 @@
-/* Stand-ins for cuBLASLt and cuDNN. */
+/* A machine without cuBLASLt and cuDNN. */
 #include "library.h"
 
 bool lt_load(struct lt_api *api, const unreel_log *log)

@@ -1,0 +1,144 @@
+/* cuDNN's own opinion of our graphs, without a device: every kind of convolution and attention that the
+ * models ask for is built for described GPUs of three generations and must be accepted, and engines must
+ * be proposed for convolutions. (Engines that are compiled at run time, those of attention and of fused
+ * sums, are only proposed where there is a driver.) Skipped where cuDNN is not installed. */
+#include <string.h>
+
+#include "dnn_graph.h"
+#include "test.h"
+
+/* From published specifications, in the form that cuDNN describes devices. */
+static const char properties_format[] =
+    "{\"maxGridSize\": [2147483647, 65535, 65535], \"maxBlockSize\": [1024, 1024, 64], "
+    "\"deviceVer\": %d, \"driverVer\": 13000, \"multiProcessorCount\": %d, \"smClockRateKHz\": 1900000, "
+    "\"memClockRateKHz\": 2600000, \"l2CacheSize\": 41943040, \"warpSize\": 32, "
+    "\"maxSharedMemoryPerBlock\": 49152, \"maxSharedMemoryPerBlockOptin\": %d, "
+    "\"reservedSharedMemoryPerBlock\": 1024, \"maxRegistersPerSM\": 65536, \"regsPerBlock\": 65536, "
+    "\"maxCtasPerSM\": 32, \"maxThreadsPerBlock\": 1024, \"maxThreadsPerSM\": %d, \"totalGlobalMem\": "
+    "34359738368, \"isTccDriver\": 0, \"supportCoopLaunch\": 1, \"pciDeviceId\": 0, \"deviceName\": "
+    "\"%s\", \"cudaDeviceId\": 0}";
+
+static const struct gpu {
+    const char *name;
+    int version, processors, shared, threads;
+} gpus[] = {
+    {"NVIDIA A100-SXM4-80GB", 800, 108, 166912, 2048},
+    {"NVIDIA H200", 900, 132, 232448, 2048},
+    {"NVIDIA GeForce RTX 5090", 1200, 170, 101376, 1536},
+};
+
+static void *describe(const struct dnn_api *api, const struct gpu *gpu)
+{
+    char json[2048];
+    void *properties = NULL;
+    snprintf(json, sizeof json, properties_format, gpu->version, gpu->processors, gpu->shared,
+             gpu->threads, gpu->name);
+    if (api->cudnnBackendCreateDescriptor(DNN_DEVICEPROP, &properties) ||
+        api->cudnnBackendSetAttribute(properties, DNN_DEVICEPROP_JSON, DNN_TYPE_CHAR,
+                                      (int64_t)strlen(json), json) ||
+        api->cudnnBackendFinalize(properties))
+        return NULL;
+    return properties;
+}
+
+static int engines(const struct dnn_graph *graph, void *properties)
+{
+    void *config[16];
+    int count = dnn_graph_engines(graph, properties, 8, 8, config);
+    for (int i = 0; i < count; i++)
+        graph->api->cudnnBackendDestroyDescriptor(config[i]);
+    return count;
+}
+
+struct example {
+    const char *name;
+    int64_t t, h, w, ci, co, kt, kh, kw;
+    int64_t stride, before, after;
+    int phase; /* 1 + phase of a blown-up picture, or 0 */
+    bool relu, add;
+};
+
+/* Of the Wan VAE and TAEHV at 832x480. */
+static const struct example examples[] = {
+    {"vae first", 3, 60, 104, 16, 384, 3, 3, 3, 1, 1, 1, 0, false, false},
+    {"vae middle", 3, 60, 104, 384, 384, 3, 3, 3, 1, 1, 1, 0, false, false},
+    {"vae last stage, added", 6, 480, 832, 96, 96, 3, 3, 3, 1, 1, 1, 0, false, true},
+    {"vae time", 3, 60, 104, 384, 384, 3, 1, 1, 1, 0, 0, 0, false, false},
+    {"vae phase 0", 4, 240, 416, 192, 96, 1, 2, 2, 1, 1, 0, 1, false, false},
+    {"vae phase 3", 4, 240, 416, 192, 96, 1, 2, 2, 1, 0, 1, 4, false, false},
+    {"vae head", 6, 480, 832, 96, 3, 3, 3, 3, 1, 1, 1, 0, false, false},
+    {"vae encoder, halved", 4, 480, 832, 96, 96, 1, 3, 3, 2, 0, 1, 0, false, false},
+    {"taehv, relu", 4, 240, 416, 64, 64, 1, 3, 3, 1, 1, 1, 0, true, false},
+};
+
+static void shape(const struct example *e, struct dnn_conv_shape *s)
+{
+    int64_t h = (e->h + e->before + e->after - e->kh) / e->stride + 1;
+    int64_t w = (e->w + e->before + e->after - e->kw) / e->stride + 1;
+    int64_t up = e->phase ? 2 : 1;
+    *s = (struct dnn_conv_shape){
+        .x = {e->t, e->h, e->w, e->ci},
+        .x_stride = {e->h * e->w * e->ci, e->w * e->ci, e->ci},
+        .y = {e->t - e->kt + 1, h, w, e->co},
+        .y_stride = {up * up * h * w * e->co, up * up * w * e->co, up * e->co},
+        .z_stride = {h * w * e->co, w * e->co, e->co},
+        .kernel = {e->kt, e->kh, e->kw},
+        .stride = {1, e->stride, e->stride},
+        .pad_before = {0, e->before, e->before},
+        .pad_after = {0, e->after, e->after},
+        .alignment = {16, 16, 16, 16},
+        .relu = e->relu,
+        .add = e->add,
+    };
+}
+
+static void test_gpu(const struct dnn_api *api, const struct gpu *gpu)
+{
+    void *properties = describe(api, gpu);
+    CHECK_MSG(properties, "%s cannot be described", gpu->name);
+    if (!properties)
+        return;
+    int proposed = 0;
+    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
+        struct dnn_graph graph;
+        struct dnn_conv_shape s;
+        shape(&examples[i], &s);
+        dnn_build_conv(&graph, api, NULL, &s);
+        CHECK_MSG(graph.graph, "%s: %s refused: %s", gpu->name, examples[i].name,
+                  api->cudnnGetErrorString(graph.status));
+        int count = engines(&graph, properties);
+        printf("%-26s %-24s %d engines\n", gpu->name, examples[i].name, count);
+        proposed += count;
+        dnn_graph_finish(&graph);
+    }
+    CHECK(proposed > 0);
+    static const int64_t sizes[][4] = {{12, 128, 4680, 32760}, {12, 128, 4680, 512}, {1, 384, 6240, 6240}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int64_t *n = sizes[i], row = n[0] * n[1];
+        const struct dnn_attention_shape s = {n[0], n[1], n[2], n[3],
+                                              .stride = {3 * row, row, row, row},
+                                              .head_stride = {n[1], n[1], n[1], n[1]}};
+        struct dnn_graph graph;
+        dnn_build_attention(&graph, api, NULL, &s);
+        CHECK_MSG(graph.graph, "%s: attention %d refused: %s", gpu->name, (int)i,
+                  api->cudnnGetErrorString(graph.status));
+        dnn_graph_finish(&graph);
+    }
+    api->cudnnBackendDestroyDescriptor(properties);
+}
+
+int main(void)
+{
+    struct dnn_api api = {0};
+    if (!dnn_load(&api, &test_log)) {
+        puts("cuDNN is not installed");
+        return 77;
+    }
+    if (api.cudnnGetVersion() < 91301) {
+        printf("cuDNN %zu is too old\n", api.cudnnGetVersion());
+        return 77;
+    }
+    for (size_t i = 0; i < sizeof gpus / sizeof *gpus; i++)
+        test_gpu(&api, &gpus[i]);
+    return test_end();
+}
