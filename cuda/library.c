@@ -1,6 +1,7 @@
 /* Loading cuBLASLt and cuDNN. They stay loaded: neither survives being unloaded in all versions. */
 #include "library.h"
 
+#include <cuda_runtime_api.h>
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,7 +53,7 @@ bool lt_load(struct lt_api *api, const unreel_log *log)
 {
     /* That of the run-time library this was built with comes first. */
     static const char *const names[] = {
-#if CUDA_MAJOR >= 13
+#if CUDART_VERSION >= 13000
         "libcublasLt.so.13",
 #else
         "libcublasLt.so.12",
