@@ -1,4 +1,5 @@
-/* File format: "unreel choice 1\n", key, "\n", CRC-32 of the data in 8 hexadecimal digits, "\n", data. */
+/* File format: "unreel choice 1\n", key, "\n", CRC-32 of the data in 8 hexadecimal digits, "\n",
+ * data. */
 #include "choices.h"
 
 #include <errno.h>
@@ -72,12 +73,14 @@ static char *path_of(const struct choices *choices, const char *key, const char 
     size_t size = strlen(choices->folder) + strlen(suffix) + 32;
     char *path = malloc(size);
     if (path)
-        snprintf(path, size, "%s/%016llx%s", choices->folder, (unsigned long long)hash(key), suffix);
+        snprintf(path, size, "%s/%016llx%s", choices->folder, (unsigned long long)hash(key),
+                 suffix);
     return path;
 }
 
 /* What comes before the data, to be freed. */
-static char *header_of(const struct choices *choices, const char *key, const void *data, size_t size)
+static char *header_of(const struct choices *choices, const char *key, const void *data,
+                       size_t size)
 {
     size_t bytes = strlen(MAGIC) + strlen(key) + 16;
     char *header = malloc(bytes);
@@ -135,7 +138,8 @@ void choices_store(const struct choices *choices, const char *key, const void *d
     char *header = header_of(choices, key, data, size);
     FILE *file = path && part && header ? fopen(part, "wbe") : NULL;
     if (file) {
-        bool good = fwrite(header, strlen(header), 1, file) == 1 && fwrite(data, size, 1, file) == 1;
+        bool good =
+            fwrite(header, strlen(header), 1, file) == 1 && fwrite(data, size, 1, file) == 1;
         if (fclose(file) || !good || rename(part, path))
             unlink(part);
     }

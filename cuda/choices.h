@@ -1,6 +1,6 @@
-/* What measured fastest, kept from run to run: one small file a choice in a folder. Keys are text that
- * says everything a choice depends on (library version, device, shape); a file holds its key, so a
- * collision of names or an old file is no choice at all. */
+/* What measured fastest, kept from run to run: one small file a choice in a folder. Keys are text
+ * that says everything a choice depends on (library version, device, shape); a file holds its key,
+ * so a collision of names or an old file is no choice at all. */
 #pragma once
 
 #include <stdbool.h>

@@ -108,8 +108,8 @@ static int describe_device(struct cuda_backend *c, const struct backend_config *
         return unusable(config, log, "the device does not answer");
     }
     c->arch = 10 * properties.major + properties.minor;
-    snprintf(c->device, sizeof c->device, "%s, sm_%d, driver %d, runtime %d", properties.name, c->arch,
-             driver, runtime);
+    snprintf(c->device, sizeof c->device, "%s, sm_%d, driver %d, runtime %d", properties.name,
+             c->arch, driver, runtime);
     return c->arch < ARCH_MIN ? unusable(config, log, "the GPU is older than Ampere (sm_80)") : 0;
 }
 

@@ -1,10 +1,10 @@
 /* The CUDA backend: what its files share.
  *
- * cuda.c opens the device and holds the table; memory.c allocates, transfer.c moves data between host
- * and device; light.c queues the own kernels (kernels.h); weights.c brings weights to the device;
- * heavy.c decides for matrix products, convolutions and attention between a library (matmul.c over
- * cuBLASLt, dnn.c over cuDNN) and the plain kernel. Both libraries are optional and loaded at run
- * time; choices.c keeps on disk what measured fastest.
+ * cuda.c opens the device and holds the table; memory.c allocates, transfer.c moves data between
+ * host and device; light.c queues the own kernels (kernels.h); weights.c brings weights to the
+ * device; heavy.c decides for matrix products, convolutions and attention between a library
+ * (matmul.c over cuBLASLt, dnn.c over cuDNN) and the plain kernel. Both libraries are optional and
+ * loaded at run time; choices.c keeps on disk what measured fastest.
  *
  * Everything is queued on one stream. Device 0 is used; CUDA_VISIBLE_DEVICES chooses which that is.
  * After the first chunk of a session nothing is allocated: scratch memory only grows. */
@@ -68,8 +68,8 @@ bool cuda_check(struct cuda_backend *c, cudaError_t error, const char *what);
 int cuda_memory_open(struct cuda_backend *c);
 void cuda_memory_close(struct cuda_backend *c); /* also after a failed open */
 
-/* Device memory, aligned to 256 bytes, contents undefined; NULL: none left, nothing is logged. Freed
- * memory is used again by what is queued later, so neither call waits. */
+/* Device memory, aligned to 256 bytes, contents undefined; NULL: none left, nothing is logged.
+ * Freed memory is used again by what is queued later, so neither call waits. */
 void *cuda_take(struct cuda_backend *c, size_t bytes);
 void cuda_give(struct cuda_backend *c, void *data);
 
@@ -79,7 +79,8 @@ void cuda_free(struct backend *b, void *data);
 /* Memory for what is queued next, contents undefined; valid until the same scratch is asked for
  * again. NULL: the backend has failed. */
 void *cuda_scratch(struct cuda_backend *c, enum cuda_scratch which, size_t bytes);
-void *cuda_scratch_try(struct cuda_backend *c, enum cuda_scratch which, size_t bytes); /* may fail */
+void *cuda_scratch_try(struct cuda_backend *c, enum cuda_scratch which,
+                       size_t bytes); /* may fail */
 
 /* Pinned host memory, grown as needed; waits for the stream if it must grow. NULL: failed. */
 void *cuda_pinned(struct cuda_backend *c, size_t bytes);
@@ -120,12 +121,12 @@ void cuda_combine(struct backend *, const struct tensor *y, int terms, const flo
 /* impl of struct linear and struct conv. Biases of bf16 weights are rounded to bf16 in both forms:
  * cuBLASLt takes no other beside bf16 results. */
 struct cuda_weights {
-    void *data;             /* [N, K] or [Co, kt, kh, kw, Ci]; NULL: transient, or folded */
-    void *folded;           /* conv: [4, Co, kt, 2, 2, Ci], see kernel_conv_fold(); or NULL */
-    float *bias;            /* [N] or [Co]; NULL: none */
-    uint16_t *bias_bf16;    /* the same; NULL: none, or the weights are f32 */
-    enum tensor_type type;  /* of data */
-    size_t bytes;           /* of all of these */
+    void *data;            /* [N, K] or [Co, kt, kh, kw, Ci]; NULL: transient, or folded */
+    void *folded;          /* conv: [4, Co, kt, 2, 2, Ci], see kernel_conv_fold(); or NULL */
+    float *bias;           /* [N] or [Co]; NULL: none */
+    uint16_t *bias_bf16;   /* the same; NULL: none, or the weights are f32 */
+    enum tensor_type type; /* of data */
+    size_t bytes;          /* of all of these */
 };
 
 int cuda_linear_init(struct backend *, struct linear *);

@@ -136,10 +136,12 @@ static void save_plan(struct cuda_backend *c, const char *key, void *plan)
 {
     const struct dnn_api *api = &c->dnn->api;
     int64_t size = 0;
-    if (api->cudnnBackendGetAttribute(plan, DNN_PLAN_JSON, DNN_TYPE_CHAR, 0, &size, NULL) || size < 1)
+    if (api->cudnnBackendGetAttribute(plan, DNN_PLAN_JSON, DNN_TYPE_CHAR, 0, &size, NULL) ||
+        size < 1)
         return;
     char *json = malloc((size_t)size);
-    if (json && !api->cudnnBackendGetAttribute(plan, DNN_PLAN_JSON, DNN_TYPE_CHAR, size, &size, json))
+    if (json &&
+        !api->cudnnBackendGetAttribute(plan, DNN_PLAN_JSON, DNN_TYPE_CHAR, size, &size, json))
         choices_store(c->choices, key, json, (size_t)size);
     free(json);
 }
@@ -165,7 +167,8 @@ static void choose(struct cuda_backend *c, struct plan *plan, const struct bindi
     void *config[HEURISTICS + FALLBACKS];
     char key[KEY_SIZE + 400];
     float best = 0;
-    snprintf(key, sizeof key, "cudnn %zu, %s, %s", dnn->api.cudnnGetVersion(), c->device, plan->key);
+    snprintf(key, sizeof key, "cudnn %zu, %s, %s", dnn->api.cudnnGetVersion(), c->device,
+             plan->key);
     plan->plan = recall(c, key, binding, &plan->workspace);
     if (plan->plan || c->base.status)
         return;
@@ -274,16 +277,15 @@ static int alignment_of(const void *data)
 static void describe_conv(const struct dnn_conv_shape *s, char *key, size_t size)
 {
     const int64_t *x = s->x, *y = s->y, *k = s->kernel, *p = s->pad_before, *a = s->pad_after;
-    snprintf(key, size,
-             "conv [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "] frames %" PRId64
-             " to [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "] frames %" PRId64 " rows %" PRId64
-             " pixels %" PRId64 ", kernel %" PRId64 "x%" PRId64 "x%" PRId64 ", stride %" PRId64
-             "x%" PRId64 ", padding %" PRId64 ",%" PRId64 ";%" PRId64 ",%" PRId64
-             ", aligned %d %d %d%s",
-             x[0], x[1], x[2], x[3], s->x_stride[0], y[0], y[1], y[2], y[3], s->y_stride[0],
-             s->y_stride[1], s->y_stride[2], k[0], k[1], k[2], s->stride[0], s->stride[1], p[1],
-             p[2], a[1], a[2], s->alignment[0], s->alignment[1], s->alignment[2],
-             s->relu ? ", relu" : "");
+    snprintf(
+        key, size,
+        "conv [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "] frames %" PRId64 " to [%" PRId64
+        ",%" PRId64 ",%" PRId64 ",%" PRId64 "] frames %" PRId64 " rows %" PRId64 " pixels %" PRId64
+        ", kernel %" PRId64 "x%" PRId64 "x%" PRId64 ", stride %" PRId64 "x%" PRId64
+        ", padding %" PRId64 ",%" PRId64 ";%" PRId64 ",%" PRId64 ", aligned %d %d %d%s",
+        x[0], x[1], x[2], x[3], s->x_stride[0], y[0], y[1], y[2], y[3], s->y_stride[0],
+        s->y_stride[1], s->y_stride[2], k[0], k[1], k[2], s->stride[0], s->stride[1], p[1], p[2],
+        a[1], a[2], s->alignment[0], s->alignment[1], s->alignment[2], s->relu ? ", relu" : "");
     size_t n = strlen(key);
     if (s->add)
         snprintf(key + n, size - n, ", added to %" PRId64 " %" PRId64 " %" PRId64 " aligned %d",
@@ -358,10 +360,8 @@ bool dnn_attention(struct cuda_backend *c, const struct tensor *y, const struct 
                    const struct tensor *k, const struct tensor *v, float scale)
 {
     const struct tensor *tensor[] = {q, k, v, y};
-    struct dnn_attention_shape s = {.heads = q->shape[1],
-                                    .width = q->shape[2],
-                                    .queries = q->shape[0],
-                                    .keys = k->shape[0]};
+    struct dnn_attention_shape s = {
+        .heads = q->shape[1], .width = q->shape[2], .queries = q->shape[0], .keys = k->shape[0]};
     char key[KEY_SIZE];
     if (!c->dnn || q->type != TENSOR_BF16 || s.width % 8)
         return false;
@@ -376,8 +376,8 @@ bool dnn_attention(struct cuda_backend *c, const struct tensor *y, const struct 
              "attention %" PRId64 " heads of %" PRId64 ", %" PRId64 " queries, %" PRId64
              " keys, tokens %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 ", heads %" PRId64
              " %" PRId64 " %" PRId64 " %" PRId64,
-             s.heads, s.width, s.queries, s.keys, s.stride[0], s.stride[1], s.stride[2], s.stride[3],
-             s.head_stride[0], s.head_stride[1], s.head_stride[2], s.head_stride[3]);
+             s.heads, s.width, s.queries, s.keys, s.stride[0], s.stride[1], s.stride[2],
+             s.stride[3], s.head_stride[0], s.head_stride[1], s.head_stride[2], s.head_stride[3]);
     struct binding binding = {0};
     bind(&binding, DNN_UID_Q, q->data);
     bind(&binding, DNN_UID_K, k->data);
@@ -399,8 +399,9 @@ void dnn_open(struct cuda_backend *c)
     }
     size_t version = dnn->api.cudnnGetVersion();
     if (version < VERSION_MIN) {
-        log_info(log, "cuda: cuDNN %zu is older than %d: attention and convolutions by the plain "
-                      "kernels, slow",
+        log_info(log,
+                 "cuda: cuDNN %zu is older than %d: attention and convolutions by the plain "
+                 "kernels, slow",
                  version, VERSION_MIN);
         free(dnn);
         return;
@@ -410,8 +411,9 @@ void dnn_open(struct cuda_backend *c)
         status = dnn->api.cudnnSetStream(dnn->handle, c->stream);
     if (status || cudaEventCreateWithFlags(&dnn->begin, cudaEventDefault) ||
         cudaEventCreateWithFlags(&dnn->end, cudaEventDefault)) {
-        log_info(log, "cuda: cuDNN does not start (%s): attention and convolutions by the plain "
-                      "kernels, slow",
+        log_info(log,
+                 "cuda: cuDNN does not start (%s): attention and convolutions by the plain "
+                 "kernels, slow",
                  dnn->api.cudnnGetErrorString(status));
         dnn_close(dnn);
         return;

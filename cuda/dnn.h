@@ -1,5 +1,5 @@
-/* Attention and convolutions by cuDNN, in bf16. For each shape the engines that the library proposes
- * are compiled and measured once; the best plan is kept, also on disk, compiled. */
+/* Attention and convolutions by cuDNN, in bf16. For each shape the engines that the library
+ * proposes are compiled and measured once; the best plan is kept, also on disk, compiled. */
 #pragma once
 
 #include "cuda.h"
@@ -9,8 +9,8 @@
 void dnn_open(struct cuda_backend *c);
 void dnn_close(struct dnn *dnn); /* NULL is fine */
 
-/* A convolution as kernel_conv() takes it, with a bf16 bias (never NULL). False: the library does not
- * do it, and nothing has happened. After failures the backend's status is set. */
+/* A convolution as kernel_conv() takes it, with a bf16 bias (never NULL). False: the library does
+ * not do it, and nothing has happened. After failures the backend's status is set. */
 bool dnn_conv(struct cuda_backend *c, const struct kernel_video *y, const struct kernel_video *x,
               const void *w, const uint16_t *bias, const struct kernel_conv *conv);
 

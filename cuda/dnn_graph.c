@@ -28,8 +28,8 @@ static void set_descriptor(struct dnn_graph *g, void *descriptor, enum dnn_attri
     set(g, descriptor, attribute, DNN_TYPE_DESCRIPTOR, 1, &value);
 }
 
-static void set_ints(struct dnn_graph *g, void *descriptor, enum dnn_attribute attribute,
-                     int count, const int64_t *values)
+static void set_ints(struct dnn_graph *g, void *descriptor, enum dnn_attribute attribute, int count,
+                     const int64_t *values)
 {
     set(g, descriptor, attribute, DNN_TYPE_INT64, count, values);
 }
@@ -248,8 +248,7 @@ static int propose(const struct dnn_graph *g, void *properties, int32_t mode, in
         good = !api->cudnnBackendSetAttribute(heuristics, DNN_ENGINEHEUR_DEVICEPROP,
                                               DNN_TYPE_DESCRIPTOR, 1, &properties);
     good = good && !api->cudnnBackendFinalize(heuristics);
-    while (good && made < most &&
-           !api->cudnnBackendCreateDescriptor(DNN_ENGINECFG, &config[made]))
+    while (good && made < most && !api->cudnnBackendCreateDescriptor(DNN_ENGINECFG, &config[made]))
         made++;
     if (good && api->cudnnBackendGetAttribute(heuristics, DNN_ENGINEHEUR_RESULTS,
                                               DNN_TYPE_DESCRIPTOR, made, &count, config))

@@ -1,5 +1,5 @@
-/* cuDNN operation graphs of the two operations that it does: a convolution with bias, and attention.
- * Building one needs the library, but no device. */
+/* cuDNN operation graphs of the two operations that it does: a convolution with bias, and
+ * attention. Building one needs the library, but no device. */
 #pragma once
 
 #include <stdbool.h>
@@ -42,7 +42,8 @@ struct dnn_conv_shape {
 
 struct dnn_attention_shape {
     int64_t heads, width, queries, keys;
-    int64_t stride[4], head_stride[4]; /* elements, of q, k, v, o: from a token, a head to the next */
+    int64_t stride[4],
+        head_stride[4]; /* elements, of q, k, v, o: from a token, a head to the next */
 };
 
 /* handle NULL: for a device that is only described. */

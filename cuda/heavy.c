@@ -15,8 +15,9 @@ static bool fused(const struct tensor *y, enum activation act)
     return y->type == TENSOR_BF16 && (act == ACT_RELU || act == ACT_GELU_TANH);
 }
 
-static bool linear_by_library(struct cuda_backend *c, const struct tensor *y, const struct tensor *x,
-                              const struct linear *w, const void *data, enum activation act)
+static bool linear_by_library(struct cuda_backend *c, const struct tensor *y,
+                              const struct tensor *x, const struct linear *w, const void *data,
+                              enum activation act)
 {
     const struct cuda_weights *weights = w->impl;
     bool types = x->type == TENSOR_BF16 || y->type == TENSOR_F32, later = !fused(y, act);
@@ -43,8 +44,8 @@ static bool linear_by_library(struct cuda_backend *c, const struct tensor *y, co
     return true;
 }
 
-void cuda_linear(struct backend *b, const struct tensor *y, const struct tensor *x, struct linear *w,
-                 enum activation act)
+void cuda_linear(struct backend *b, const struct tensor *y, const struct tensor *x,
+                 struct linear *w, enum activation act)
 {
     struct cuda_backend *c = cuda_of(b);
     const void *data = cuda_linear_data(c, w);
@@ -68,10 +69,9 @@ static void run_conv(struct cuda_backend *c, const struct kernel_video *y,
 {
     if (weights->bias_bf16 && dnn_conv(c, y, x, data, weights->bias_bf16, conv))
         return;
-    cuda_check(c,
-               kernel_conv(y, x, data, (enum kernel_type)weights->type, weights->bias, conv,
-                           c->stream),
-               "conv");
+    cuda_check(
+        c, kernel_conv(y, x, data, (enum kernel_type)weights->type, weights->bias, conv, c->stream),
+        "conv");
 }
 
 /* The four 2x2 convolutions that a 3x3 one over a blown-up picture is; see kernel_conv_fold(). */
@@ -178,7 +178,8 @@ double cuda_peak(struct backend *b, enum tensor_type type, const char **instruct
     size_t bytes = (size_t)(n * n) * tensor_type_size(type);
     void *data[3] = {0};
     double seconds = 0;
-    *instruction = type == TENSOR_BF16 ? "8192^3 product, bf16, cuBLASLt" : "8192^3 product, f32, cuBLASLt";
+    *instruction =
+        type == TENSOR_BF16 ? "8192^3 product, bf16, cuBLASLt" : "8192^3 product, f32, cuBLASLt";
     if (!c->matmul)
         return 0;
     for (int i = 0; i < 3; i++) /* zeros would draw less power, and run faster, than values do */

@@ -47,7 +47,10 @@ static bool load(void *api, void **library, const char *const *names, int count,
     return !missing;
 }
 
-#define SYMBOL(table, name) {#name, offsetof(struct table, name)}
+#define SYMBOL(table, name)                                                                        \
+    {                                                                                              \
+#name, offsetof(struct table, name)                                                        \
+    }
 
 bool lt_load(struct lt_api *api, const unreel_log *log)
 {
@@ -58,7 +61,8 @@ bool lt_load(struct lt_api *api, const unreel_log *log)
 #else
         "libcublasLt.so.12",
 #endif
-        "libcublasLt.so"};
+        "libcublasLt.so"
+    };
     static const struct symbol symbols[] = {
         SYMBOL(lt_api, cublasLtGetVersion),
         SYMBOL(lt_api, cublasLtCreate),

@@ -1,6 +1,6 @@
-/* The parts of cuBLASLt's and cuDNN's C interfaces that are used, loaded at run time: the module then
- * builds without their headers and works, slower, without the libraries. Names and values are theirs
- * (tests/gpu/headers.c compares them where the headers are installed). */
+/* The parts of cuBLASLt's and cuDNN's C interfaces that are used, loaded at run time: the module
+ * then builds without their headers and works, slower, without the libraries. Names and values are
+ * theirs (tests/gpu/headers.c compares them where the headers are installed). */
 #pragma once
 
 #include <stdbool.h>
@@ -47,7 +47,8 @@ struct lt_api {
     int (*cublasLtDestroy)(void *handle);
     int (*cublasLtMatmulDescCreate)(void **desc, int compute, int scale_type);
     int (*cublasLtMatmulDescDestroy)(void *desc);
-    int (*cublasLtMatmulDescSetAttribute)(void *desc, int attribute, const void *value, size_t size);
+    int (*cublasLtMatmulDescSetAttribute)(void *desc, int attribute, const void *value,
+                                          size_t size);
     int (*cublasLtMatrixLayoutCreate)(void **layout, int type, uint64_t rows, uint64_t columns,
                                       int64_t ld);
     int (*cublasLtMatrixLayoutDestroy)(void *layout);
@@ -176,6 +177,7 @@ struct dnn_api {
     int (*cudnnBackendExecute)(void *handle, void *plan, void *variant_pack);
 };
 
-/* Opens the library. False, with one line of information, where it is missing or lacks a function. */
+/* Opens the library. False, with one line of information, where it is missing or lacks a function.
+ */
 bool lt_load(struct lt_api *api, const unreel_log *log);
 bool dnn_load(struct dnn_api *api, const unreel_log *log);

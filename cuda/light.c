@@ -17,10 +17,10 @@ void cuda_copy(struct backend *b, const struct tensor *y, const struct tensor *x
 {
     struct cuda_backend *c = cuda_of(b);
     if (y->type == x->type && tensor_is_contiguous(y) && tensor_is_contiguous(x))
-        cuda_check(c,
-                   cudaMemcpyAsync(y->data, x->data, tensor_bytes(y), cudaMemcpyDeviceToDevice,
-                                   c->stream),
-                   "copy");
+        cuda_check(
+            c,
+            cudaMemcpyAsync(y->data, x->data, tensor_bytes(y), cudaMemcpyDeviceToDevice, c->stream),
+            "copy");
     else
         cuda_check(c,
                    kernel_copy(y->data, type_of(y), y->stride, x->data, type_of(x), x->stride,
@@ -118,7 +118,6 @@ void cuda_combine(struct backend *b, const struct tensor *y, int terms, const fl
     const float *list[COMBINE_TERMS] = {0};
     for (int i = 0; i < terms; i++)
         list[i] = x[i].data;
-    cuda_check(c,
-               kernel_combine(y->data, terms, factor, NULL, list, tensor_count(y), c->stream),
+    cuda_check(c, kernel_combine(y->data, terms, factor, NULL, list, tensor_count(y), c->stream),
                "combine");
 }

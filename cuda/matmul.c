@@ -1,5 +1,5 @@
-/* The library is column-major: it computes y^T [n, m] = w [n, k] x^T, which is what our rows look like
- * to it: A = w read transposed, B = x, D = y. */
+/* The library is column-major: it computes y^T [n, m] = w [n, k] x^T, which is what our rows look
+ * like to it: A = w read transposed, B = x, D = y. */
 #include "matmul.h"
 
 #include <inttypes.h>
@@ -79,15 +79,14 @@ static bool create_descriptors(struct matmul *m, struct plan *plan, const struct
     int x = type_of(call->x_type), y = type_of(call->y_type);
     int32_t transposed = LT_OP_T, epilogue = epilogue_of(call), bias = y;
     uint64_t rows = (uint64_t)call->m, n = (uint64_t)call->n, k = (uint64_t)call->k;
-    bool good =
-        !api->cublasLtMatmulDescCreate(&plan->desc, LT_COMPUTE_32F, LT_TYPE_F32) &&
-        !api->cublasLtMatrixLayoutCreate(&plan->a, x, k, n, call->k) &&
-        !api->cublasLtMatrixLayoutCreate(&plan->b, x, k, rows, call->x_stride) &&
-        !api->cublasLtMatrixLayoutCreate(&plan->d, y, n, rows, call->y_stride) &&
-        !api->cublasLtMatmulDescSetAttribute(plan->desc, LT_DESC_TRANSA, &transposed,
-                                             sizeof transposed) &&
-        !api->cublasLtMatmulDescSetAttribute(plan->desc, LT_DESC_EPILOGUE, &epilogue,
-                                             sizeof epilogue);
+    bool good = !api->cublasLtMatmulDescCreate(&plan->desc, LT_COMPUTE_32F, LT_TYPE_F32) &&
+                !api->cublasLtMatrixLayoutCreate(&plan->a, x, k, n, call->k) &&
+                !api->cublasLtMatrixLayoutCreate(&plan->b, x, k, rows, call->x_stride) &&
+                !api->cublasLtMatrixLayoutCreate(&plan->d, y, n, rows, call->y_stride) &&
+                !api->cublasLtMatmulDescSetAttribute(plan->desc, LT_DESC_TRANSA, &transposed,
+                                                     sizeof transposed) &&
+                !api->cublasLtMatmulDescSetAttribute(plan->desc, LT_DESC_EPILOGUE, &epilogue,
+                                                     sizeof epilogue);
     if (good && call->bias)
         good = !api->cublasLtMatmulDescSetAttribute(plan->desc, LT_DESC_BIAS_DATA_TYPE, &bias,
                                                     sizeof bias) &&
@@ -110,12 +109,12 @@ static int propose(struct matmul *m, const struct plan *plan, const struct matmu
     bool good = !api->cublasLtMatmulPreferenceSetAttribute(preference, LT_PREF_MAX_WORKSPACE_BYTES,
                                                            &workspace, sizeof workspace);
     for (int i = 0; i < 4; i++)
-        good = good && !api->cublasLtMatmulPreferenceSetAttribute(
-                           preference, LT_PREF_MIN_ALIGNMENT_A + i, &alignment[i],
-                           sizeof alignment[i]);
-    if (!good || api->cublasLtMatmulAlgoGetHeuristic(m->handle, plan->desc, plan->a, plan->b,
-                                                     plan->d, plan->d, preference, CANDIDATES,
-                                                     result, &count))
+        good = good &&
+               !api->cublasLtMatmulPreferenceSetAttribute(preference, LT_PREF_MIN_ALIGNMENT_A + i,
+                                                          &alignment[i], sizeof alignment[i]);
+    if (!good ||
+        api->cublasLtMatmulAlgoGetHeuristic(m->handle, plan->desc, plan->a, plan->b, plan->d,
+                                            plan->d, preference, CANDIDATES, result, &count))
         count = 0;
     api->cublasLtMatmulPreferenceDestroy(preference);
     return count;
@@ -134,8 +133,9 @@ static int execute(struct cuda_backend *c, const struct plan *plan, const struct
 }
 
 /* Milliseconds a run; negative: it fails. */
-static float measure(struct cuda_backend *c, const struct plan *plan, const struct lt_result *result,
-                     void *workspace, const struct matmul_call *call)
+static float measure(struct cuda_backend *c, const struct plan *plan,
+                     const struct lt_result *result, void *workspace,
+                     const struct matmul_call *call)
 {
     struct matmul *m = c->matmul;
     float time = -1;
@@ -262,8 +262,9 @@ void matmul_open_with(struct cuda_backend *c, const struct lt_api *api)
     int code = api->cublasLtCreate(&m->handle);
     if (code || cudaEventCreateWithFlags(&m->begin, cudaEventDefault) ||
         cudaEventCreateWithFlags(&m->end, cudaEventDefault)) {
-        log_info(&c->base.log, "cuda: cuBLASLt does not start (status %d): matrix products by the "
-                               "plain kernel, slow",
+        log_info(&c->base.log,
+                 "cuda: cuBLASLt does not start (status %d): matrix products by the "
+                 "plain kernel, slow",
                  code);
         matmul_close(m);
         return;

@@ -20,8 +20,8 @@ struct matmul_call {
 void matmul_open(struct cuda_backend *c);
 void matmul_close(struct matmul *matmul); /* NULL is fine */
 
-/* False: the library does not do it, and nothing has happened. After failures the backend's status is
- * set. */
+/* False: the library does not do it, and nothing has happened. After failures the backend's status
+ * is set. */
 bool matmul_run(struct cuda_backend *c, const struct matmul_call *call);
 
 /* For tests: an own table of functions in place of the library's. */

@@ -74,7 +74,8 @@ void *cuda_pinned(struct cuda_backend *c, size_t bytes)
         return c->pinned.data;
     if (!cuda_check(c, cudaStreamSynchronize(c->stream), "synchronize"))
         return NULL;
-    cudaFreeHost(c->pinned.data);
+    if (c->pinned.data)
+        cudaFreeHost(c->pinned.data);
     c->pinned = (struct cuda_block){0};
     if (cuda_check(c, cudaHostAlloc(&c->pinned.data, bytes, cudaHostAllocDefault), "pinned memory"))
         c->pinned.bytes = bytes;

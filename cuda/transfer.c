@@ -80,8 +80,9 @@ static void upload_piece(struct cuda_backend *c, const struct tensor *y, const s
         return;
     move(x, stage->data, true);
     void *to = direct ? y->data : cuda_scratch(c, SCRATCH_TRANSFER, STAGE_BYTES);
-    if (!to || !cuda_check(c, cudaMemcpyAsync(to, stage->data, bytes, cudaMemcpyHostToDevice, c->stream),
-                           "upload"))
+    if (!to ||
+        !cuda_check(c, cudaMemcpyAsync(to, stage->data, bytes, cudaMemcpyHostToDevice, c->stream),
+                    "upload"))
         return;
     cuda_check(c, cudaEventRecord(stage->used, c->stream), "upload");
     if (!direct) {
@@ -109,8 +110,9 @@ static void download_piece(struct cuda_backend *c, const struct tensor *y, const
     }
     void *host = dense.data ? cuda_pinned(c, tensor_bytes(&dense)) : NULL;
     if (host && !c->base.status &&
-        cuda_check(c, cudaMemcpyAsync(host, dense.data, tensor_bytes(&dense), cudaMemcpyDeviceToHost,
-                                      c->stream),
+        cuda_check(c,
+                   cudaMemcpyAsync(host, dense.data, tensor_bytes(&dense), cudaMemcpyDeviceToHost,
+                                   c->stream),
                    "download") &&
         cuda_check(c, cudaStreamSynchronize(c->stream), "download"))
         move(y, host, false);

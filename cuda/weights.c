@@ -120,7 +120,8 @@ static bool folds(const struct conv *w)
            w->desc.pad_before == 1 && w->desc.pad_after == 1;
 }
 
-/* Weights [Co, kt, kh, kw, Ci] from the file's [Co, Ci, kt, kh, kw], `file` being a copy of these. */
+/* Weights [Co, kt, kh, kw, Ci] from the file's [Co, Ci, kt, kh, kw], `file` being a copy of these.
+ */
 static void load_filter(struct cuda_backend *c, struct cuda_weights *weights, const struct conv *w,
                         void *file)
 {
@@ -141,7 +142,8 @@ static void load_filter(struct cuda_backend *c, struct cuda_weights *weights, co
         return;
     /* Folded weights are sums of rounded ones: those go back to f32 first. */
     struct tensor sum = tensor_make(cuda_take(c, count * sizeof(float)), TENSOR_F32, 5, shape);
-    weights->folded = sum.data ? take(c, weights, 16 * (size_t)(w->co * w->kt * w->ci) * size) : NULL;
+    weights->folded =
+        sum.data ? take(c, weights, 16 * (size_t)(w->co * w->kt * w->ci) * size) : NULL;
     if (weights->folded) {
         cuda_copy(&c->base, &sum, &y);
         cuda_check(c,

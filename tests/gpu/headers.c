@@ -1,5 +1,5 @@
-/* cuda/library.h against the libraries' own headers, where they are installed. It is compiled; running
- * it says that. */
+/* cuda/library.h against the libraries' own headers, where they are installed. It is compiled;
+ * running it says that. */
 #include <cublasLt.h>
 #include <cudnn.h>
 #include <stdio.h>
@@ -25,7 +25,8 @@ SAME(LT_PREF_MIN_ALIGNMENT_A, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES);
 SAME(LT_PREF_MIN_ALIGNMENT_A + 3, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES);
 SAME(sizeof(struct lt_algo), sizeof(cublasLtMatmulAlgo_t));
 SAME(sizeof(struct lt_result), sizeof(cublasLtMatmulHeuristicResult_t));
-SAME(offsetof(struct lt_result, workspace), offsetof(cublasLtMatmulHeuristicResult_t, workspaceSize));
+SAME(offsetof(struct lt_result, workspace),
+     offsetof(cublasLtMatmulHeuristicResult_t, workspaceSize));
 SAME(offsetof(struct lt_result, state), offsetof(cublasLtMatmulHeuristicResult_t, state));
 
 SAME(DNN_POINTWISE, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);

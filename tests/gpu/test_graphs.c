@@ -1,7 +1,8 @@
-/* cuDNN's own opinion of our graphs, without a device: every kind of convolution and attention that the
- * models ask for is built for described GPUs of three generations and must be accepted, and engines must
- * be proposed for convolutions. (Engines that are compiled at run time, those of attention and of fused
- * sums, are only proposed where there is a driver.) Skipped where cuDNN is not installed. */
+/* cuDNN's own opinion of our graphs, without a device: every kind of convolution and attention that
+ * the models ask for is built for described GPUs of three generations and must be accepted, and
+ * engines must be proposed for convolutions. (Engines that are compiled at run time, those of
+ * attention and of fused sums, are only proposed where there is a driver.) Skipped where cuDNN is
+ * not installed. */
 #include <string.h>
 
 #include "dnn_graph.h"
@@ -10,12 +11,16 @@
 /* From published specifications, in the form that cuDNN describes devices. */
 static const char properties_format[] =
     "{\"maxGridSize\": [2147483647, 65535, 65535], \"maxBlockSize\": [1024, 1024, 64], "
-    "\"deviceVer\": %d, \"driverVer\": 13000, \"multiProcessorCount\": %d, \"smClockRateKHz\": 1900000, "
+    "\"deviceVer\": %d, \"driverVer\": 13000, \"multiProcessorCount\": %d, \"smClockRateKHz\": "
+    "1900000, "
     "\"memClockRateKHz\": 2600000, \"l2CacheSize\": 41943040, \"warpSize\": 32, "
     "\"maxSharedMemoryPerBlock\": 49152, \"maxSharedMemoryPerBlockOptin\": %d, "
-    "\"reservedSharedMemoryPerBlock\": 1024, \"maxRegistersPerSM\": 65536, \"regsPerBlock\": 65536, "
-    "\"maxCtasPerSM\": 32, \"maxThreadsPerBlock\": 1024, \"maxThreadsPerSM\": %d, \"totalGlobalMem\": "
-    "34359738368, \"isTccDriver\": 0, \"supportCoopLaunch\": 1, \"pciDeviceId\": 0, \"deviceName\": "
+    "\"reservedSharedMemoryPerBlock\": 1024, \"maxRegistersPerSM\": 65536, \"regsPerBlock\": "
+    "65536, "
+    "\"maxCtasPerSM\": 32, \"maxThreadsPerBlock\": 1024, \"maxThreadsPerSM\": %d, "
+    "\"totalGlobalMem\": "
+    "34359738368, \"isTccDriver\": 0, \"supportCoopLaunch\": 1, \"pciDeviceId\": 0, "
+    "\"deviceName\": "
     "\"%s\", \"cudaDeviceId\": 0}";
 
 static const struct gpu {
@@ -112,10 +117,14 @@ static void test_gpu(const struct dnn_api *api, const struct gpu *gpu)
         dnn_graph_finish(&graph);
     }
     CHECK(proposed > 0);
-    static const int64_t sizes[][4] = {{12, 128, 4680, 32760}, {12, 128, 4680, 512}, {1, 384, 6240, 6240}};
+    static const int64_t sizes[][4] = {
+        {12, 128, 4680, 32760}, {12, 128, 4680, 512}, {1, 384, 6240, 6240}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const int64_t *n = sizes[i], row = n[0] * n[1];
-        const struct dnn_attention_shape s = {n[0], n[1], n[2], n[3],
+        const struct dnn_attention_shape s = {n[0],
+                                              n[1],
+                                              n[2],
+                                              n[3],
                                               .stride = {3 * row, row, row, row},
                                               .head_stride = {n[1], n[1], n[1], n[1]}};
         struct dnn_graph graph;

@@ -1,7 +1,8 @@
-/* cuDNN's backend interface as far as cuda/dnn.c uses it: descriptors are bags of attributes; running
- * a plan walks its graph, operation by operation, in plain loops with f32 between the operations. Of
- * the engines that it proposes, one cannot be compiled and one fails when it runs. A plan's JSON is
- * the number of its engine, and the graph of a plan made from JSON that of the last one finalised. */
+/* cuDNN's backend interface as far as cuda/dnn.c uses it: descriptors are bags of attributes;
+ * running a plan walks its graph, operation by operation, in plain loops with f32 between the
+ * operations. Of the engines that it proposes, one cannot be compiled and one fails when it runs. A
+ * plan's JSON is the number of its engine, and the graph of a plan made from JSON that of the last
+ * one finalised. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,10 +51,12 @@ struct run {
 };
 
 static const size_t sizes[] = {
-    [DNN_TYPE_HANDLE] = 8,     [DNN_TYPE_DATA_TYPE] = 4,        [DNN_TYPE_BOOLEAN] = 1,
-    [DNN_TYPE_INT64] = 8,      [DNN_TYPE_DOUBLE] = 8,           [DNN_TYPE_VOID_PTR] = 8,
-    [DNN_TYPE_HEUR_MODE] = 4,  [DNN_TYPE_CONVOLUTION_MODE] = 4, [DNN_TYPE_POINTWISE_MODE] = 4,
-    [DNN_TYPE_DESCRIPTOR] = 8, [DNN_TYPE_CHAR] = 1,
+    [DNN_TYPE_HANDLE] = 8,         [DNN_TYPE_DATA_TYPE] = 4,
+    [DNN_TYPE_BOOLEAN] = 1,        [DNN_TYPE_INT64] = 8,
+    [DNN_TYPE_DOUBLE] = 8,         [DNN_TYPE_VOID_PTR] = 8,
+    [DNN_TYPE_HEUR_MODE] = 4,      [DNN_TYPE_CONVOLUTION_MODE] = 4,
+    [DNN_TYPE_POINTWISE_MODE] = 4, [DNN_TYPE_DESCRIPTOR] = 8,
+    [DNN_TYPE_CHAR] = 1,
 };
 
 static struct descriptor *last_graph;
@@ -183,7 +186,8 @@ static void *pointer_of(const struct run *run, const struct descriptor *tensor)
     for (int64_t i = 0; i < uid->count; i++) {
         if (uid->value.integer[i] != ints(tensor, DNN_TENSOR_UNIQUE_ID)[0])
             continue;
-        if ((uintptr_t)data->value.pointer[i] % (uintptr_t)ints(tensor, DNN_TENSOR_BYTE_ALIGNMENT)[0])
+        if ((uintptr_t)data->value.pointer[i] %
+            (uintptr_t)ints(tensor, DNN_TENSOR_BYTE_ALIGNMENT)[0])
             die("memory is not aligned as was said");
         return data->value.pointer[i];
     }

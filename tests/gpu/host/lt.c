@@ -1,6 +1,7 @@
-/* cuBLASLt as its documentation describes it, as far as cuda/matmul.c uses it: column-major matrices
- * D = op(A) op(B) (+ bias over D's rows, activation), in plain loops. Refuses, or ends the program,
- * where the library would. Two algorithms are proposed, and one that fails when it runs. */
+/* cuBLASLt as its documentation describes it, as far as cuda/matmul.c uses it: column-major
+ * matrices D = op(A) op(B) (+ bias over D's rows, activation), in plain loops. Refuses, or ends the
+ * program, where the library would. Two algorithms are proposed, and one that fails when it runs.
+ */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
-/* CUDA's run-time library without a device: "device" memory is the host's, and what is queued has run
- * when the call returns. Strict where a device would only sometimes be: new memory holds NaN,
- * copies must begin and end within memory of the kind that they name, events and streams must exist.
- * The first mistake ends the program with a line that says what it was. */
+/* CUDA's run-time library without a device: "device" memory is the host's, and what is queued has
+ * run when the call returns. Strict where a device would only sometimes be: new memory holds NaN,
+ * copies must begin and end within memory of the kind that they name, events and streams must
+ * exist. The first mistake ends the program with a line that says what it was. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -267,8 +267,8 @@ cudaError_t cudaFreeAsync(void *data, cudaStream_t stream)
 static void check_range(const void *data, size_t bytes, enum kind kind, const char *what)
 {
     const struct block *block = bytes ? find(data) : NULL;
-    if (bytes && (!block || block->kind != kind ||
-                  (const char *)data + bytes > block->data + block->bytes))
+    if (bytes &&
+        (!block || block->kind != kind || (const char *)data + bytes > block->data + block->bytes))
         die(what);
 }
 

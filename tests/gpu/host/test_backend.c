@@ -24,7 +24,8 @@ static struct backend *open_cuda(const char *dtype, const char *cache)
     return b;
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory -----------------------------------------------------------------------------------
+ */
 
 static void test_out_of_memory(void)
 {
@@ -73,7 +74,8 @@ static void test_large_transfers(void)
     enum { ROWS = 3001, WIDTH = 3001 };
     struct backend *b = open_cuda("f32", NULL);
     struct arena arena;
-    float *host = malloc(sizeof(float) * ROWS * WIDTH), *back = malloc(sizeof(float) * ROWS * WIDTH);
+    float *host = malloc(sizeof(float) * ROWS * WIDTH),
+          *back = malloc(sizeof(float) * ROWS * WIDTH);
     arena_init(&arena, b);
     struct tensor y = arena_tensor(&arena, TENSOR_BF16, SHAPE(WIDTH, ROWS));
     for (int i = 0; host && i < ROWS * WIDTH; i++)
@@ -89,7 +91,8 @@ static void test_large_transfers(void)
     backend_close(b);
 }
 
-/* ---- choices ---------------------------------------------------------------------------------- */
+/* ---- choices ----------------------------------------------------------------------------------
+ */
 
 enum { TOKENS = 12, WIDTH = 32, HEADS = 4 };
 
@@ -116,10 +119,10 @@ static void run_heavy(const char *cache, struct results *r)
     fill(input, TOKENS * WIDTH, 2);
     struct linear_desc linear_desc = {
         .parts = 1, .weight = {tensor_make(weight, TENSOR_F32, SHAPE(WIDTH, WIDTH))}};
-    struct conv_desc conv_desc = {
-        .weight = tensor_make(weight, TENSOR_F32, SHAPE(WIDTH, WIDTH, 1, 3, 3)),
-        .pad_before = 1,
-        .pad_after = 1};
+    struct conv_desc conv_desc = {.weight =
+                                      tensor_make(weight, TENSOR_F32, SHAPE(WIDTH, WIDTH, 1, 3, 3)),
+                                  .pad_before = 1,
+                                  .pad_after = 1};
     struct tensor x = arena_tensor(&arena, TENSOR_BF16, SHAPE(TOKENS, WIDTH));
     struct tensor y = arena_tensor(&arena, TENSOR_BF16, SHAPE(TOKENS, WIDTH));
     struct tensor xh = tensor_reshape(x, SHAPE(TOKENS, HEADS, WIDTH / HEADS));
@@ -216,7 +219,8 @@ static void test_choices(void)
     rmdir(folder);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------------
+ */
 
 static void test_open(void)
 {

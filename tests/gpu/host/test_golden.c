@@ -1,5 +1,5 @@
-/* `unreel check --device cuda` through the module beside this program: all of the CUDA backend's host
- * code on recorded results of the original program, without a device.
+/* `unreel check --device cuda` through the module beside this program: all of the CUDA backend's
+ * host code on recorded results of the original program, without a device.
  *
  *   test_golden DTYPE FOLDER... */
 #include <stdio.h>
