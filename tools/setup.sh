@@ -14,10 +14,12 @@ build_packages=(
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good # appsrc, mp4mux, PNG, JPEG
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly  # h264parse, WebP; x264enc
     libsoup-3.0-dev libgstreamer-plugins-bad1.0-dev gstreamer1.0-nice # the browser page
+    libsdl2-dev libsdl2-ttf-dev libfontconfig-dev fonts-dejavu-core    # the preview window
 )
 test_packages=(git python3 python3-numpy ffmpeg openmpi-bin binutils gstreamer1.0-libav
     nginx libnginx-mod-rtmp # an RTMP server
-    chromium openssl)       # the browser page
+    chromium openssl        # the browser page
+    xvfb xdotool imagemagick) # the preview window
 long_packages=(clang libclang-rt-dev)
 
 usage() {

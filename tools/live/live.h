@@ -77,6 +77,9 @@ int live_record_stop(struct live *live);
  * of the stages, outputs with their state and counts. To be freed by g_free. */
 char *live_state_json(struct live *live);
 
+/* The prompt asked for last. To be freed by g_free. */
+char *live_prompt_text(struct live *live);
+
 /* The same numbers for code. */
 struct live_state {
     unreel_stats stats;

@@ -32,7 +32,7 @@ static const struct {
     const char *option, *package;
 } absent[] = {
 #ifndef HAVE_SDL2
-    {"preview", "SDL2 (libsdl2-dev)"},
+    {"preview", "SDL2 (libsdl2-dev libsdl2-ttf-dev libfontconfig-dev)"},
 #endif
 #ifndef HAVE_SOUP
     {"webrtc", "libsoup (libsoup-3.0-dev) or GStreamer's WebRTC (libgstreamer-plugins-bad1.0-dev)"},

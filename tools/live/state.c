@@ -129,6 +129,14 @@ gpointer live_run_ticker(gpointer opaque)
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
+char *live_prompt_text(struct live *live)
+{
+    g_mutex_lock(&live->lock);
+    char *prompt = g_strdup(live->prompt);
+    g_mutex_unlock(&live->lock);
+    return prompt;
+}
+
 void live_set_viewers(struct live *live, int viewers)
 {
     g_mutex_lock(&live->lock);

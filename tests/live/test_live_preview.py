@@ -1,0 +1,120 @@
+"""The window, under Xvfb: it shows the pictures in their shape, and keys reach the session."""
+import glob
+import os
+import re
+import shutil
+import subprocess
+import time
+
+from live_harness import Live, check, clean_environment, equal, folder, path
+from harness import each, end, errors, run, skip, unreel
+
+TOOLS = ('Xvfb', 'xdotool', 'import', 'convert')
+
+
+class Screen:
+    """An X server of our own, without a window manager."""
+
+    def __init__(self):
+        read, write = os.pipe()
+        self.process = subprocess.Popen(
+            ['Xvfb', '-displayfd', str(write), '-screen', '0', '1280x800x24'], pass_fds=[write],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            self.display = ':' + pipe.readline().strip()
+        self.environment = clean_environment()
+        self.environment.update(DISPLAY=self.display, SDL_VIDEODRIVER='x11')
+
+    def key(self, *keys):
+        run('xdotool', 'key', '--delay', '60', *keys, env=self.environment)
+        time.sleep(0.3)
+
+    def type(self, text):
+        run('xdotool', 'type', '--delay', '40', text, env=self.environment)
+        time.sleep(0.3)
+
+    def shot(self, name):
+        """Brightness of the screen in a grid of 4x4: [16] numbers."""
+        run('import', '-window', 'root', path(name), env=self.environment)
+        text = run('convert', path(name), '-colorspace', 'Gray', '-scale', '4x4!', '-depth', '8',
+                   'txt:-').stdout
+        return [int(v) for v in re.findall(r'gray\((\d+)', text) or re.findall(r'\((\d+)', text)]
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def wait_for(live, pattern, seconds=20):
+    """Until a message matches; whether one does."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if any(re.search(pattern, line) for line in live.messages()):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_keys():
+    screen = Screen()
+    live = Live('--preview', env=screen.environment, stamp=False)
+    try:
+        check(live.wait_for(lambda s: any(o['name'] == 'preview' and o['pictures'] > 5
+                                          for o in s['outputs']), 30),
+              f'pictures in the window: {live.messages()}')
+        plain = screen.shot('plain.png')
+        check(max(plain[5], plain[6], plain[9], plain[10]) > 20, f'the middle shows a picture: {plain}')
+        screen.key('Tab')
+        time.sleep(0.5)
+        overlay = screen.shot('overlay.png')
+        check(plain != overlay, 'the overlay shows')
+        screen.key('Return')
+        screen.type('two words')
+        screen.key('BackSpace', 'Tab', 'Return')
+        check(wait_for(live, r'window: prompt 1: two word$'), f'typed prompt: {live.messages()}')
+        screen.key('space')
+        check(wait_for(live, 'window: pause'), 'pause')
+        screen.key('space')
+        check(wait_for(live, 'window: goes on'), 'goes on')
+        screen.key('r')
+        check(wait_for(live, 'window: reset 2'), 'reset')
+        screen.key('s')
+        check(wait_for(live, r'\.png: saved'), 'saved')
+        equal(len(glob.glob(os.path.join(folder, 'unreel-*.png'))), 1, 'saved pictures')
+        screen.key('f')
+        full = screen.shot('full.png')
+        check(full[4] > 5 and full[7] > 5, f'full screen reaches the sides: {full}')
+        screen.key('q')
+        equal(live.end(), 0, 'exit code after Q')
+    finally:
+        live.end(15) if live.process.poll() is None else None
+        screen.close()
+
+
+def test_close_by_signal():
+    screen = Screen()
+    live = Live('--preview', '--record', 'window.mp4', env=screen.environment)
+    try:
+        check(live.wait_for(lambda s: any(o['pictures'] > 5 for o in s['outputs']), 30),
+              f'pictures: {live.messages()}')
+        equal(live.end(15), 143, 'exit code after SIGTERM')
+        check(os.path.getsize(path('window.mp4')) > 1000, 'the recording is there')
+    finally:
+        screen.close()
+
+
+def test_no_display():
+    environment = clean_environment()
+    environment.pop('DISPLAY', None)
+    environment.pop('WAYLAND_DISPLAY', None)
+    environment['SDL_VIDEODRIVER'] = 'x11'
+    result = unreel('live', '--prompt', 'x', '--preview', env=environment)
+    equal(result.returncode, 1, 'exit code without a display')
+    check('no display' in result.stderr, result.stderr)
+
+
+if not all(shutil.which(tool) for tool in TOOLS):
+    skip('needs xvfb xdotool imagemagick')
+each(test_keys, test_close_by_signal, test_no_display)
+end()
