@@ -122,7 +122,7 @@ class Page:
             raise RuntimeError(details.get('exception', {}).get('description', details['text']))
         return result['result'].get('value')
 
-    def wait(self, script, seconds=10):
+    def wait(self, script, seconds=30):
         """The expression's first true value; None after the time."""
         end = time.monotonic() + seconds
         while True:
