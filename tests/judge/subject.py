@@ -17,13 +17,14 @@ COLOURS = {
 LIGHT = {'dawn': (1.0, 0.96, 0.95), 'noon': (1, 1, 1), 'sunset': (0.98, 0.92, 0.88),
          'night': (0.83, 0.84, 0.91)}
 SHADES = (0.84, 1.02)  # parts of a thing are darker than others
+WHITE_SHADES = (0.92, 1.02)  # darker ones are pale skies, too
 SIGMA = 0.11           # distance in RGB at which a colour is alike by 60 %
 
 
-def likeness(rgb, paint):
+def likeness(rgb, paint, shades=SHADES):
     """How much pixels [..., 3] have a paint's colour, 0 to 1."""
     paint = np.asarray(paint, np.float32)
-    shade = np.clip(rgb @ (paint / (paint @ paint)), *SHADES)
+    shade = np.clip(rgb @ (paint / (paint @ paint)), *shades)
     distance = (rgb * rgb).sum(-1) - 2 * shade * (rgb @ paint) + shade * shade * (paint @ paint)
     return np.exp(distance * (-0.5 / SIGMA ** 2))
 
@@ -105,7 +106,8 @@ def find(clip, time, clouds=0.09):
     light = np.asarray(LIGHT[time], np.float32)
     found = []
     for name, paint in COLOURS.items():
-        alike = likeness(rgb, np.asarray(paint, np.float32) * light)
+        alike = likeness(rgb, np.asarray(paint, np.float32) * light,
+                         WHITE_SHADES if name == 'white' else SHADES)
         floor = np.broadcast_to(low(alike, 0.08), alike.shape)
         if name == 'white':  # so are clouds, and flakes, which are gone in the next picture but one
             floor = np.maximum(floor, drifting(alike, clouds, clip.fps, round(0.4 * alike.shape[1])))
@@ -174,6 +176,8 @@ def motion(path):
     vx, vy = path.velocity()
     if len(vx) < 4:
         return ('none', 0.0), ('none', 0.0)
+    # one wrong place makes two wild velocities
+    vx, vy = (np.clip(v, -3 * np.median(np.abs(v)), 3 * np.median(np.abs(v))) for v in (vx, vy))
     ax, ay = np.abs(vx).mean(), np.abs(vy).mean()
     if max(ax, ay) < 0.05:
         return ('still', float(1 - max(ax, ay) / 0.05)), ('none', 0.0)
