@@ -53,7 +53,7 @@ class Live:
         with open(self.err.name) as file:
             return [line for line in file if NOTE not in line]
 
-    def wait_for(self, good, seconds=15):
+    def wait_for(self, good, seconds=60):
         """Until a function of the newest state is true; whether it became true."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -65,7 +65,7 @@ class Live:
             time.sleep(0.05)
         return False
 
-    def end(self, number=None, seconds=30):
+    def end(self, number=None, seconds=90):
         """Its exit code, after a signal if one is given."""
         if number:
             self.process.send_signal(number)
