@@ -82,9 +82,10 @@ def unreel(*args, **more):
 
 
 def errors(result):
-    """The lines the command printed."""
+    """The lines the command printed, without the one that says why no GPU is used."""
     text = result.stderr if isinstance(result.stderr, str) else result.stderr.decode()
-    return [line for line in text.splitlines() if line.startswith('unreel: ')]
+    return [line for line in text.splitlines()
+            if line.startswith('unreel: ') and not line.endswith('; using the CPU')]
 
 
 def pictures(name):

@@ -113,6 +113,8 @@ def test_headers():
         flags = None
         if 'gst_common.h' in name or '/live/' in name:
             flags = run('pkg-config', '--cflags', 'gstreamer-video-1.0', 'gstreamer-app-1.0')
+        if name.endswith(('/live/preview.h', '/live/text.h')):
+            flags = run('pkg-config', '--cflags', 'gstreamer-video-1.0', 'sdl2')
         if '/web/' in name:
             flags = run('pkg-config', '--cflags', 'gstreamer-sdp-1.0', 'libsoup-3.0')
         if flags:
