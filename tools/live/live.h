@@ -7,8 +7,8 @@
  *     session -> pictures -> pacer (stretch | hold | content) -> encoder (H.264 | VP8) -> outputs
  *
  * Threads: functions may be called from any thread unless they say otherwise. Callbacks come from
- * streaming threads, must not block and must not subscribe or unsubscribe. The program's first
- * thread runs GLib's default main context while outputs are open. */
+ * streaming threads, must not block and must not subscribe, unsubscribe or ask for a key. The
+ * program's first thread runs GLib's default main context while outputs are open. */
 #pragma once
 
 #include <gst/gst.h>
