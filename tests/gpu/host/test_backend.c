@@ -1,5 +1,5 @@
 /* The CUDA backend as a whole, without a device: running out of memory, cancelling, choices kept on
- * disk, the order of operations.
+ * disk.
  *
  *   test_backend MODULE */
 #include <dirent.h>
