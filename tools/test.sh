@@ -118,11 +118,13 @@ heading "tests with address and undefined-behaviour sanitizers"
     -Db_lundef=false -Dbuildtype=debugoptimized
 must ninja -C build-asan
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_leaks=1
-meson_tests build-asan --no-suite tools --no-suite web --timeout-multiplier 5
+meson_tests build-asan --no-suite tools --no-suite web --no-suite live --no-suite gst \
+    --timeout-multiplier 5
 # Only whole call stacks tell GLib's own leak from one of ours; they are slow.
 export ASAN_OPTIONS=detect_leaks=1:fast_unwind_on_malloc=0
 export LSAN_OPTIONS=print_suppressions=0:suppressions=$PWD/tests/tools/lsan.supp
-meson_tests build-asan arguments outputs 'web access' 'web control' 'web whep' ${long:+command} \
+meson_tests build-asan arguments outputs unreelsrc live_core live_player live_input 'web access' \
+    'web control' 'web whep' ${long:+command} \
     --timeout-multiplier 10
 unset UBSAN_OPTIONS ASAN_OPTIONS LSAN_OPTIONS
 
