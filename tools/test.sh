@@ -123,7 +123,7 @@ meson_tests build-asan --no-suite tools --no-suite web --no-suite live --no-suit
 # Only whole call stacks tell GLib's own leak from one of ours; they are slow.
 export ASAN_OPTIONS=detect_leaks=1:fast_unwind_on_malloc=0
 export LSAN_OPTIONS=print_suppressions=0:suppressions=$PWD/tests/tools/lsan.supp
-meson_tests build-asan arguments outputs unreelsrc live_core live_player live_input 'web access' \
+meson_tests build-asan arguments outputs live_core live_player live_input 'web access' \
     'web control' 'web whep' ${long:+command} \
     --timeout-multiplier 10
 unset UBSAN_OPTIONS ASAN_OPTIONS LSAN_OPTIONS
