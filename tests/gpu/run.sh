@@ -10,8 +10,8 @@ cd "$(dirname "$0")/../.."
 build=${1:-build-gpu}
 failed=0
 # cuBLASLt and cuDNN are also found beside nvcc
-if toolkit=$(command -v nvcc); then
-    toolkit=$(dirname "$(dirname "$(readlink -f "$toolkit")")")
+toolkit=$(nvcc --dryrun -c -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p')
+if [ -n "$toolkit" ]; then
     export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$toolkit/lib64:$toolkit/lib
 fi
 
