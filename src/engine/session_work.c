@@ -177,6 +177,17 @@ static int work(struct unreel_session *s, int64_t chunk)
     return code < 0 ? code : make_chunk(s, chunk);
 }
 
+/* A change that came while the last chunk was made would else vanish without a word. */
+static void say_what_is_unshown(struct unreel_session *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool unshown = s->stats.scene_asked > s->stats.scene;
+    pthread_mutex_unlock(&s->lock);
+    if (unshown)
+        log_warning(&s->engine->log, "the last change came after the video's last chunk had begun: no "
+                                     "picture shows it");
+}
+
 void *session_work(void *session)
 {
     struct unreel_session *s = session;
@@ -189,5 +200,7 @@ void *session_work(void *session)
             code = saved;
     }
     end_video(s, code);
+    if (code == UNREEL_END)
+        say_what_is_unshown(s);
     return NULL;
 }

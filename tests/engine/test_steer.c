@@ -293,6 +293,23 @@ static void test_image(unreel_engine *e)
     unreel_options_destroy(o);
 }
 
+/* A change while the last chunk is made: no picture shows it, and a warning says so. */
+static void test_too_late(unreel_engine *e)
+{
+    static struct picture p[PICTURES];
+    unreel_options *o = options_for(FOX, "9");
+    unreel_session *s = open_session(e, o);
+    wait_full(s); /* in the third of three blocks */
+    test_message[0] = 0;
+    CHECK(unreel_session_set_prompt(s, BOAT, UNREEL_SWITCH_CUT, 0) == 1);
+    CHECK(pull(s, p, 0, PICTURES) == 33);
+    unreel_session_close(s);
+    for (int i = 0; i < 33; i++)
+        CHECK(p[i].scene == 0);
+    CHECK_MSG(strstr(test_message, "no picture shows it"), "%s", test_message);
+    unreel_options_destroy(o);
+}
+
 /* ---- pause --------------------------------------------------------------------------------------- */
 
 static void test_pause(unreel_engine *e, const struct picture *plain)
@@ -580,6 +597,7 @@ int main(int argc, char **argv)
     test_seed(e, plain);
     test_reset(e, plain);
     test_image(e);
+    test_too_late(e);
     test_pause(e, plain);
     test_eager(e, plain);
     test_refusals(e);
