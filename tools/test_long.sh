@@ -67,5 +67,13 @@ judge() { # SCENES ARGUMENT...
 judge 400 >"$logs/judge" 2>&1
 judge 400 --degraded >"$logs/judge_degraded" 2>&1
 
-UNREEL=$PWD/build/tools/unreel SOURCE=$PWD python3 tests/tools/test_soak.py >"$logs/soak" 2>&1
+export UNREEL=$PWD/build/tools/unreel SOURCE=$PWD PYTHONPATH=$PWD/tests/tools
+python3 tests/tools/test_soak.py >"$logs/soak" 2>&1
+python3 tests/live/test_live_soak.py >"$logs/live_soak" 2>&1
+
+# The element's test again and again.
+repeat=${UNREEL_REPEAT:-100}
+meson test -C build --no-rebuild --repeat "$repeat" unreelsrc >"$logs/unreelsrc" 2>&1
+good=$(grep -cE '^ *[0-9]+/[0-9]+ .* OK ' "$logs/unreelsrc")
+echo "$good passed, $((repeat - good)) failed" >>"$logs/unreelsrc"
 exit 0

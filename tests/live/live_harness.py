@@ -1,8 +1,9 @@
 """For tests of `unreel live`: runs it beside the test, counts the pictures of its outputs by the number
-that --stamp draws into each, and runs an RTMP server."""
+that --stamp draws into each, and runs an RTMP server and an X server."""
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -171,6 +172,40 @@ rtmp {{ server {{ listen 127.0.0.1:{self.port}; application live {{
         names = [os.path.join(self.folder, 'recorded', name)
                  for name in os.listdir(os.path.join(self.folder, 'recorded'))]
         return sorted((name for name in names if os.path.getsize(name) > 1000), key=os.path.getmtime)
+
+
+class Screen:
+    """An X server of our own, without a window manager."""
+
+    def __init__(self):
+        read, write = os.pipe()
+        self.process = subprocess.Popen(
+            ['Xvfb', '-displayfd', str(write), '-screen', '0', '1280x800x24'], pass_fds=[write],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            self.display = ':' + pipe.readline().strip()
+        self.environment = clean_environment()
+        self.environment.update(DISPLAY=self.display, SDL_VIDEODRIVER='x11')
+
+    def key(self, *keys):
+        run('xdotool', 'key', '--delay', '60', *keys, env=self.environment)
+        time.sleep(0.3)
+
+    def type(self, text):
+        run('xdotool', 'type', '--delay', '40', text, env=self.environment)
+        time.sleep(0.3)
+
+    def shot(self, name):
+        """Brightness of the screen in a grid of 4x4: [16] numbers."""
+        run('import', '-window', 'root', path(name), env=self.environment)
+        text = run('convert', path(name), '-colorspace', 'Gray', '-scale', '4x4!', '-depth', '8',
+                   'txt:-').stdout
+        return [int(v) for v in re.findall(r'gray\((\d+)', text) or re.findall(r'\((\d+)', text)]
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
 
 
 def boxes(name):

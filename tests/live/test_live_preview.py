@@ -6,44 +6,10 @@ import shutil
 import subprocess
 import time
 
-from live_harness import Live, check, clean_environment, equal, folder, path
+from live_harness import Live, Screen, check, clean_environment, equal, folder, path
 from harness import each, end, errors, run, skip, unreel
 
 TOOLS = ('Xvfb', 'xdotool', 'import', 'convert')
-
-
-class Screen:
-    """An X server of our own, without a window manager."""
-
-    def __init__(self):
-        read, write = os.pipe()
-        self.process = subprocess.Popen(
-            ['Xvfb', '-displayfd', str(write), '-screen', '0', '1280x800x24'], pass_fds=[write],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            self.display = ':' + pipe.readline().strip()
-        self.environment = clean_environment()
-        self.environment.update(DISPLAY=self.display, SDL_VIDEODRIVER='x11')
-
-    def key(self, *keys):
-        run('xdotool', 'key', '--delay', '60', *keys, env=self.environment)
-        time.sleep(0.3)
-
-    def type(self, text):
-        run('xdotool', 'type', '--delay', '40', text, env=self.environment)
-        time.sleep(0.3)
-
-    def shot(self, name):
-        """Brightness of the screen in a grid of 4x4: [16] numbers."""
-        run('import', '-window', 'root', path(name), env=self.environment)
-        text = run('convert', path(name), '-colorspace', 'Gray', '-scale', '4x4!', '-depth', '8',
-                   'txt:-').stdout
-        return [int(v) for v in re.findall(r'gray\((\d+)', text) or re.findall(r'\((\d+)', text)]
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait()
 
 
 def wait_for(live, pattern, seconds=20):

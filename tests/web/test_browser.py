@@ -1,5 +1,5 @@
 """The page in a real browser: it plays what was sent, steers, and says what is wrong. Times are printed;
-the limits that are checked are wide, for machines that have much else to do.
+the limits that are checked are those for a machine with nothing else to do in long tests, else wide.
 
 With --live over `unreel live` and the small test model, otherwise over a made-up session."""
 import os
@@ -17,6 +17,7 @@ from standin import PROGRAM, Standin
 LIVE = '--live' in sys.argv
 SCREENSHOTS = os.environ.get('SCREENSHOTS')  # a folder: what the page looks like is put there
 RATE = 16
+FIRST_MAX, LATENCY_MAX, RATE_MIN = (2, 0.2, 15.5) if LONG else (30, 3, 1 if LIVE else 4)  # s, s past the cushion
 NANO = os.path.join(SOURCE, 'tests/golden/nano')
 WATCH = open(os.path.join(os.path.dirname(__file__), 'watch.js'), encoding='utf-8').read()
 
@@ -69,18 +70,17 @@ def test_plays(chrome, server):
     check(play(page), 'plays')
     first = time.monotonic() - begin
     print(f'first picture {first:.2f} s after opening the page')
-    check(first < 30, f'first picture after {first:.1f} s')
+    check(first < FIRST_MAX, f'first picture after {first:.1f} s')
     rate, shown = advanced(page, 6)
     numbers = [s['number'] for s in shown]
     print(f'{len(shown)} pictures read back, numbers {numbers[0]} to {numbers[-1]}, {rate:.2f}/s')
     check(len(shown) > 10, f'{len(shown)} pictures were read')
     check(all(a < b for a, b in zip(numbers, numbers[1:])), f'numbers only grow: {numbers}')
-    slowest = 1 if LIVE else 0.25 * RATE
-    check(slowest < rate < 2 * RATE, f'numbers advance at {rate:.1f}/s')
+    check(RATE_MIN < rate < 2 * RATE, f'numbers advance at {rate:.1f}/s')
     page.wait('Number.isFinite(player.latency)')
     latency, cushion = page.run('player.latency'), page.run('player.cushion')
     print(f'latency by RTP time: {latency * 1000:.0f} ms, of it cushion {cushion * 1000:.0f} ms')
-    check(cushion < latency < cushion + 3, f'latency {latency}, cushion {cushion}')
+    check(cushion < latency < cushion + LATENCY_MAX, f'latency {latency}, cushion {cushion}')
     if not LIVE:  # picture n is due at n / RATE
         ages = [s['running'] - s['number'] / RATE for s in shown]
         median = statistics.median(ages)
