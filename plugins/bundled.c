@@ -1,4 +1,5 @@
-/* The bundled model: in the source that the build folder belongs to, or in the installed data. */
+/* The model when none is given: of the environment's UNREEL_MODEL, else the bundled one: in the source
+ * that the build folder belongs to, or in the installed data. */
 #include <string.h>
 
 #include "unreelsrc.h"
@@ -24,25 +25,33 @@ static gchar *source_folder(const gchar *folder)
     return source ? g_strstrip(source) : NULL;
 }
 
-static gboolean use_root(unreel_options *options, const gchar *root)
+static gboolean use_model(unreel_options *options, const gchar *model)
 {
-    gchar *model = g_build_filename(root, MODEL, NULL);
     gchar *config = g_build_filename(model, "unreel.yaml", NULL);
     gboolean found = g_file_test(config, G_FILE_TEST_EXISTS);
     if (found && unreel_options_set(options, "model", model) == 0 &&
         !unreel_options_is_set(options, "config_path"))
         unreel_options_set(options, "config_path", config);
-    g_free(model);
     g_free(config);
+    return found;
+}
+
+static gboolean use_root(unreel_options *options, const gchar *root)
+{
+    gchar *model = g_build_filename(root, MODEL, NULL);
+    gboolean found = use_model(options, model);
+    g_free(model);
     return found;
 }
 
 gboolean unreel_bundled_apply(UnreelSrc *src, unreel_options *options)
 {
+    const gchar *own = g_getenv("UNREEL_MODEL");
     gchar *folder = plugin_folder();
     gchar *source = folder ? source_folder(folder) : NULL;
-    gboolean found = (source && use_root(options, source)) || use_root(options, UNREEL_DATA_DIR);
-    GST_DEBUG_OBJECT(src, "bundled model: %s", found ? unreel_options_get(options, "model") : "none");
+    gboolean found = (own && *own && use_model(options, own)) || (source && use_root(options, source)) ||
+                     use_root(options, UNREEL_DATA_DIR);
+    GST_DEBUG_OBJECT(src, "default model: %s", found ? unreel_options_get(options, "model") : "none");
     g_free(folder);
     g_free(source);
     return found;

@@ -36,7 +36,12 @@ static int use_own_config(unreel_options *options)
 
 int model_default_apply(unreel_options *options, struct console *console)
 {
-    int code = set_found(options, "model", BUNDLED);
+    const char *folder = getenv("UNREEL_MODEL");
+    int code = 0;
+    if (folder && *folder && !unreel_options_is_set(options, "model"))
+        code = unreel_options_set(options, "model", folder) < 0 ? EXIT_ERROR : 0;
+    if (code == 0)
+        code = set_found(options, "model", BUNDLED);
     if (code)
         return code;
     if (unreel_options_is_set(options, "model"))

@@ -17,7 +17,6 @@ from harness import SOURCE, UNREEL, check, clean_environment, equal, folder, pat
 NGINX = '/usr/sbin/nginx'
 RTMP_MODULE = '/usr/lib/nginx/modules/ngx_rtmp_module.so'
 BITS = 24
-NOTE = 'random weights of the tests'  # a warning of the model that is used here
 
 
 def free_port():
@@ -52,7 +51,7 @@ class Live:
 
     def messages(self):
         with open(self.err.name) as file:
-            return [line for line in file if NOTE not in line]
+            return list(file)
 
     def wait_for(self, good, seconds=60):
         """Until a function of the newest state is true; whether it became true."""

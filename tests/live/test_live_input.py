@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from live_harness import (Live, NOTE, check, check_numbers, clean_environment, equal, folder, need_tools,
+from live_harness import (Live, check, check_numbers, clean_environment, equal, folder, need_tools,
                           numbers, path)
 from harness import UNREEL, each, end, errors, run, skip, unreel
 
@@ -19,8 +19,7 @@ def live(*args, **more):
 
 
 def fails(result, code, *words):
-    lines = [line for line in errors(result)
-             if NOTE not in line and not re.search(r'(H.264|VP8) by \w+', line)]
+    lines = [line for line in errors(result) if not re.search(r'(H.264|VP8) by \w+', line)]
     equal(result.returncode, code, f'exit code of {result.args[1:]} ({result.stderr!r})')
     equal(len(lines), 1, f'lines printed by {result.args[1:]}: {result.stderr!r}')
     for word in words:

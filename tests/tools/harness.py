@@ -1,6 +1,7 @@
 """For tests of the command: counts checks, runs programs, looks into videos.
 
-Every test is a program that ends with end(). Meson gives it, in the environment:
+Every test is a program that ends with end(). The default model is the small random one of
+tests/golden/nano. Meson gives it, in the environment:
 UNREEL (the command), WRITE_VIDEO (write_video.c), SOURCE (the source folder)."""
 import json
 import os
@@ -17,6 +18,24 @@ LONG = bool(os.environ.get('UNREEL_TEST_LONG'))
 
 counts = [0, 0]  # passed, failed
 folder = tempfile.mkdtemp(prefix='unreel-test-')
+
+
+def small_model():
+    """A model folder: nano's files, and how they are used."""
+    nano = os.path.join(SOURCE, 'tests/golden/nano')
+    parts = os.path.join(nano, 'wan_models/Wan2.1-T2V-nano')
+    model = os.path.join(folder, 'model')
+    os.mkdir(model)
+    for name in os.listdir(parts) if os.path.isdir(parts) else ():
+        os.symlink(os.path.join(parts, name), os.path.join(model, name))
+    with open(os.path.join(model, 'unreel.yaml'), 'w', encoding='utf-8') as config:
+        if os.path.exists(nano + '.yaml'):
+            config.write(open(nano + '.yaml', encoding='utf-8').read())
+        config.write(f'checkpoint_path: {nano}/checkpoints/self_forcing_mini.pt\n')
+    return model
+
+
+os.environ['UNREEL_MODEL'] = small_model()
 
 
 def check(condition, what):
