@@ -9,6 +9,7 @@ import pathlib
 
 import torch
 
+import encode
 import export
 import model as m
 import text
@@ -28,7 +29,7 @@ def f32(module, state, prefix=""):
 def compare_vae(run, expected):
     state = torch.load(run / "vae.pt", map_location="cpu")
     model = f32(vae.VAE(state["dim"]), state["ema"])
-    if (run / "latents.f16").exists():
+    if encode.Clips(run).path.exists():
         vae.fold_statistics(model, *export.statistics_of(run))
     x = torch.from_numpy(world.render(world.scene(3), 0, 13, *SIZE)).permute(0, 3, 1, 2) / 127.5 - 1
     z = vae.normalise(model.encode(x[None])[0][0])

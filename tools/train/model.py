@@ -271,10 +271,11 @@ class Head(nn.Module):
 
 class Layout:
     """Positions of the blocks and what each sees. `clean` and `noisy` are block numbers of the
-    video, in sequence order clean first; a block sees clean blocks before it inside the window."""
+    video, in sequence order clean first; a block sees clean blocks before it inside the window.
+    `length`: latent frames of a block."""
 
-    def __init__(self, settings, clean, noisy, height, width):
-        frames = torch.tensor([b * BLOCK + i for b in [*clean, *noisy] for i in range(BLOCK)])
+    def __init__(self, settings, clean, noisy, height, width, length=BLOCK):
+        frames = torch.tensor([b * length + i for b in [*clean, *noisy] for i in range(length)])
         self.cos, self.sin = rotary(frames, height, width, settings.dim // settings.num_heads)
         reach = settings.window // BLOCK - 1
         rows = []
@@ -312,7 +313,7 @@ class Transformer(nn.Module):
         nn.init.zeros_(self.head.head.weight)
 
     def forward(self, x, t, text, layout, dtype=torch.bfloat16):
-        """x [B, N, BLOCK, 16, h, w], t [B, N], text [B, N, text_len, text_dim] -> flow like x."""
+        """x [B, N, F, 16, h, w], F frames a block, t [B, N], text [B, N, text_len, text_dim] -> flow like x."""
         b, n, f, ch, h, w = x.shape
         patches = x.reshape(b, n, f, ch, h // 2, 2, w // 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
         patches = patches.reshape(b, n, f * h * w // 4, ch * 4)

@@ -1,13 +1,15 @@
 """Stage 3: text encoder and causal transformer together, by teacher forcing.
 
-    python3 tools/train/train_model.py --run RUN --minutes 60
+    python3 tools/train/train_model.py --run RUN --minutes 60 [--pictures 1]
 
-Flow matching: every block of three latent frames has a timestep of its own and sees clean blocks
-before it, as the KV cache will hold them. Clean blocks get a little noise that nobody tells the
-model of, so that it forgives its own mistakes later. Items are either the start of a video (its first
-three blocks) or two blocks from its middle with all the window holds. In clips that change, blocks
-have the caption of their time (as after a switch that keeps the cache) or all of them the new one (as
-after one that computes it again); then only the changed blocks count.
+First on stills and on the first blocks of videos (--pictures 1 and 9), where a step sees many more
+scenes, then on videos. Flow matching: every block of three latent frames has a timestep of its own
+and sees clean blocks before it, as the KV cache will hold them. Clean blocks get a little noise that
+nobody tells the model of, so that it forgives its own mistakes later. Items are either the start of a
+video (its first three blocks) or two blocks from its middle with all the window holds. In clips that
+change, blocks have the caption of their time (as after a switch that keeps the cache) or all of them
+the new one (as after one that computes it again); then only the changed blocks count. Where the thing
+is counts more than its background: it is small, and it is what people ask for.
 """
 import argparse
 import pathlib
@@ -27,28 +29,39 @@ SHIFT = 3.0           # of the noise levels that are trained
 
 
 class Data:
-    def __init__(self, folder, window, seed):
-        self.folder = folder
+    def __init__(self, folder, pictures, window, seed):
+        self.clips = encode.Clips(folder, pictures)
+        self.pictures = pictures
         self.reload()
-        self.mean, self.std = encode.statistics(self.latents)
+        self.mean, self.std = encode.statistics(encode.Clips(folder).open()[0])
         self.rng = np.random.default_rng(seed)
-        self.blocks = self.latents.shape[1] // m.BLOCK
-        self.context = window // m.BLOCK - 1
+        self.length = min(m.BLOCK, self.latents.shape[1])
+        self.blocks = self.latents.shape[1] // self.length
+        self.context = window // m.BLOCK - 1 if self.blocks > 1 else 0
 
     def reload(self):
         """Clips that were encoded meanwhile."""
-        self.latents, self.scenes = encode.Clips(self.folder).open()
+        self.latents, self.scenes = self.clips.open()
         self.changing = [i for i, s in enumerate(self.scenes) if s.change >= 0]
 
     def caption(self, attributes):
         rng = self.rng
-        if rng.random() < 0.04:
+        if rng.random() < 0.08:
             return ""
         caption = world.caption(attributes, int(rng.integers(1 << 62)))
         return text.disturbed(caption, rng) if rng.random() < 0.12 else caption
 
+    def cover(self, scene, first, count):
+        """Share of each latent position that the thing covers: [count, h, w]."""
+        height, width = self.latents.shape[-2:]
+        shares = world.cover(scene, max(0, 4 * first - 3), 4 * count, width, height)
+        if first:
+            return shares.reshape(count, 4, height, width).max(1)
+        return np.stack([shares[max(0, 4 * f - 3):4 * f + 1].max(0) for f in range(count)])
+
     def item(self, start):
-        """Latents [blocks, BLOCK, 16, h, w], a caption a block, which blocks count."""
+        """Latents [blocks, length, 16, h, w], what the thing covers [blocks, length, h, w], a caption a
+        block, which blocks count."""
         rng = self.rng
         pick = self.changing if rng.random() < 0.25 and self.changing else range(len(self.scenes))
         i = int(pick[rng.integers(len(pick))])
@@ -61,9 +74,10 @@ class Data:
             first = int(rng.integers(1, last + 1))
             if s.change >= 0 and rng.random() < 0.7:  # where it happens
                 first = int(np.clip(border - self.context - rng.integers(0, 2), 1, last))
-        x = np.asarray(self.latents[i, first * m.BLOCK:(first + count) * m.BLOCK], np.float32)
-        x = torch.from_numpy(x).unflatten(0, (count, m.BLOCK))
-        x = (x - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+        span = slice(first * self.length, (first + count) * self.length)
+        x = torch.from_numpy(np.asarray(self.latents[i, span], np.float32))
+        x = ((x - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)).unflatten(0, (count, -1))
+        cover = torch.from_numpy(self.cover(s, span.start, count * self.length)).unflatten(0, (count, -1))
         before, after = self.caption(s.first), self.caption(s.then)
         old = [first + n < border for n in range(count)]
         counts = [True] * count
@@ -71,12 +85,11 @@ class Data:
             captions, counts = [after] * count, [not o for o in old]
         else:
             captions = [before if o else after for o in old]
-        return x, captions, counts
+        return x, cover, captions, counts
 
     def batch(self, size, start):
-        items = [self.item(start) for _ in range(size)]
-        return (torch.stack([i[0] for i in items]), [i[1] for i in items],
-                torch.tensor([i[2] for i in items]))
+        x, cover, captions, counts = zip(*(self.item(start) for _ in range(size)))
+        return torch.stack(x), torch.stack(cover), captions, torch.tensor(counts)
 
 
 def encode_captions(encoder, tokenizer, captions, device):
@@ -117,7 +130,7 @@ class Stage:
         self.optimiser = optim.Optimiser(self.model, a.lr, weight_decay=0.02)
         if state and "optimiser" in state and not a.restart:
             self.optimiser.load_state_dict(state["optimiser"])
-        self.data = Data(a.run, self.settings.window, a.seed + self.step)
+        self.data = Data(a.run, a.pictures, self.settings.window, a.seed + self.step)
         torch.manual_seed(a.seed + self.step)
 
     def save(self):
@@ -126,15 +139,16 @@ class Stage:
                       optimiser=self.optimiser.state_dict())
 
     def loss(self, start):
+        """The loss, and the mean square error inside things alone."""
         a, d = self.a, self.data
-        x, captions, counts = d.batch(a.batch, start)
-        x, counts = x.to(a.device), counts.to(a.device)
+        x, cover, captions, counts = d.batch(a.batch, start)
+        x, cover, counts = (v.to(a.device) for v in (x, cover, counts))
         b, n = x.shape[:2]
         noisy = list(range(n)) if start else list(range(d.context, n))
         clean = list(range(n - 1))
-        key = (start, x.shape[-2:])
-        if key not in self.layouts:
-            self.layouts[key] = m.Layout(self.settings, clean, noisy, x.shape[-2] // 2, x.shape[-1] // 2)
+        if start not in self.layouts:
+            self.layouts[start] = m.Layout(self.settings, clean, noisy, x.shape[-2] // 2,
+                                           x.shape[-1] // 2, d.length)
         level = torch.from_numpy(d.rng.random((b, len(clean)))).float().to(a.device) * CONTEXT_NOISE
         level = level[:, :, None, None, None, None]
         context = (1 - level) * x[:, clean] + level * torch.randn_like(x[:, clean])
@@ -145,21 +159,23 @@ class Stage:
         t = torch.cat([torch.zeros(b, len(clean), device=a.device), 1000 * sigma], 1)
         embeds = encode_captions(self.model["text"], self.tokenizer, captions, a.device)
         flow = self.model["transformer"](torch.cat([context, (1 - s) * x[:, noisy] + s * noise], 1), t,
-                                         embeds[:, clean + noisy], self.layouts[key])
-        error = (flow[:, len(clean):].float() - target).square().flatten(2).mean(2)
-        weight = counts[:, noisy].float()
-        return (error * weight).sum() / weight.sum().clamp_min(1)
+                                         embeds[:, clean + noisy], self.layouts[start])
+        error = (flow[:, len(clean):].float() - target).square().mean(3)
+        inside = counts[:, noisy, None, None, None].float() * cover[:, noisy]
+        weight = counts[:, noisy, None, None, None].float() + a.thing_weight * inside
+        things = (error.detach() * inside).sum() / inside.sum().clamp_min(1)
+        return (error * weight).sum() / weight.sum().clamp_min(1), things
 
     def train(self):
         a = self.a
         self.layouts = {}
         budget, began = common.Budget(a.steps, a.minutes * 60), self.step
-        sums = {True: [], False: []}
+        sums, things = {True: [], False: []}, []
         while budget.share(self.step) < 1:
             rate = common.learning_rate(int(budget.share(self.step) * 10000), 10000, a.lr, 0)
             rate *= min(1.0, (self.step - began + 1) / a.warm_up)
-            start = self.data.rng.random() < 0.4
-            loss = self.loss(start)
+            start = self.data.blocks == 1 or self.data.rng.random() < 0.4
+            loss, thing = self.loss(start)
             self.optimiser.zero_grad()
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -168,10 +184,13 @@ class Stage:
                 self.ema.update(self.model, self.step)
             self.step += 1
             sums[start].append(loss.item())
+            things.append(thing.item())
             if self.step % a.report == 0:
-                self.run.report(step=self.step, clips=len(self.data.scenes), start=float(np.mean(sums[True] or [0])),
-                                middle=float(np.mean(sums[False] or [0])), norm=norm.item(), lr=rate)
-                sums = {True: [], False: []}
+                means = {name: float(np.mean(v)) for name, v in
+                         (("start", sums[True]), ("middle", sums[False]), ("things", things)) if v}
+                self.run.report(step=self.step, clips=len(self.data.scenes), **means,
+                                norm=norm.item(), lr=rate)
+                sums, things = {True: [], False: []}, []
                 self.data.reload()
             if self.step % (10 * a.report) == 0:
                 self.save()
@@ -188,6 +207,8 @@ def main():
     p.add_argument("--num-layers", type=int, default=6)
     p.add_argument("--window", type=int, default=9)
     p.add_argument("--batch", type=int, default=4)
+    p.add_argument("--pictures", type=int, default=encode.PICTURES, help="of a clip: 1, 9 or 93")
+    p.add_argument("--thing-weight", type=float, default=4, help="of what the thing covers, beside 1")
     p.add_argument("--steps", type=int, default=20000)
     p.add_argument("--minutes", type=float, default=0, help="instead of --steps")
     p.add_argument("--lr", type=float, default=1e-3)

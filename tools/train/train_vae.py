@@ -2,7 +2,7 @@
 
     python3 tools/train/train_vae.py --run RUN --minutes 40
 
-L1 of pictures and of their gradients; latents get noise of a tenth of their size and are held near
+L1 of pictures and of their gradients, more where the thing is, which most crops are to show; latents get noise of a tenth of their size and are held near
 that size, so that the decoder forgives what the transformer does not get exactly right.
 """
 import argparse
@@ -19,31 +19,42 @@ import world
 NOISE = 0.1
 
 
-def clips(rng, count, pictures, width, height, whole):
-    """[count, pictures, 3, height, width] in [-1, 1]: crops of pictures of `whole` size."""
+def clips(rng, count, pictures, width, height, whole, aimed=0.0):
+    """Pictures [count, pictures, 3, height, width] in [-1, 1], crops of those of `whole` size, and what
+    the thing covers [count, pictures, 1, height, width]. A share of `aimed` are crops around the thing."""
     out = np.empty((count, pictures, height, width, 3), np.uint8)
+    cover = np.empty((count, pictures, height, width), np.float32)
     for i in range(count):
         s = world.scene(int(rng.integers(1 << 62)), changes=rng.random() < 0.15, pictures=93)
         first = int(rng.integers(0, 80))
         if s.change >= 0:
             first = max(0, s.change + int(rng.integers(-4, 8)))
-        full = world.render(s, first, pictures, *whole)
-        y = int(rng.integers(0, (whole[1] - height) // 8 + 1)) * 8
-        x = int(rng.integers(0, (whole[0] - width) // 8 + 1)) * 8
+        full, covered = (f(s, first, pictures, *whole) for f in (world.render, world.cover))
+        steps = (whole[1] - height) // 8, (whole[0] - width) // 8
+        y, x = (int(rng.integers(0, n + 1)) * 8 for n in steps)
+        seen = np.argwhere(covered[pictures // 2] > 0.5)
+        if len(seen) and rng.random() < aimed:
+            middle = seen[rng.integers(len(seen))] - (height // 2, width // 2)
+            y, x = (8 * int(np.clip(m // 8 + rng.integers(-1, 2), 0, n)) for m, n in zip(middle, steps))
         out[i] = full[:, y:y + height, x:x + width]
-    return torch.from_numpy(out).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+        cover[i] = covered[:, y:y + height, x:x + width]
+    return (torch.from_numpy(out).permute(0, 1, 4, 2, 3).float() / 127.5 - 1,
+            torch.from_numpy(cover).unsqueeze(2))
 
 
-def loss_of(model, x, dtype):
+def loss_of(model, x, cover, dtype):
     mu, _ = model.encode(x.to(dtype))
     z = mu.float() + NOISE * torch.randn_like(mu, dtype=torch.float32)
     y = model.decode(z.to(dtype)).float()
     d = y - x
-    flat = d.abs().mean()
-    edges = (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
+    weight = 1 + 2 * cover
+    flat = (weight * d.abs()).mean()
+    edges = (weight[..., 1:] * (d[..., 1:] - d[..., :-1]).abs()).mean() + \
+        (weight[..., 1:, :] * (d[..., 1:, :] - d[..., :-1, :]).abs()).mean()
     motion = (d[:, 1:] - d[:, :-1]).abs().mean() if d.shape[1] > 1 else 0
     size = mu.float().square().mean()
-    return flat + 0.5 * edges + 0.25 * motion + 2 * d.square().mean() + 1e-3 * size, flat, size, y
+    loss = flat + 0.5 * edges + 0.25 * motion + 2 * (weight * d.square()).mean() + 1e-3 * size
+    return loss, flat, size, y
 
 
 @torch.no_grad()
@@ -52,7 +63,7 @@ def evaluate(model, size, dtype, count=12):
     rng = np.random.default_rng(99)
     error, rows = [], []
     for _ in range(count):
-        x = clips(rng, 1, 17, *size, size)
+        x, _ = clips(rng, 1, 17, *size, size)
         mu, _ = model.encode(x.to(dtype))
         y = model.decode(mu).float().clamp(-1, 1)
         error.append(((x - y) / 2).square().mean().item())
@@ -106,10 +117,10 @@ def main():
         if step - start < 100:
             rate *= (step - start + 1) / 100
         if a.pictures == 1:
-            x = clips(rng, 5 * a.batch, 1, *crop, size).to(a.device)
+            x, cover = clips(rng, 5 * a.batch, 1, *crop, size, 0.6)
         else:
-            x = clips(rng, a.batch, a.pictures, *crop, size).to(a.device)
-        loss, flat, latent, _ = loss_of(model, x, dtype)
+            x, cover = clips(rng, a.batch, a.pictures, *crop, size, 0.6)
+        loss, flat, latent, _ = loss_of(model, x.to(a.device), cover.to(a.device), dtype)
         optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -71,3 +71,11 @@ def render(s, first, count, width, height):
     if _library.world_render(ctypes.byref(s), first, count, width, height, native.pointer(rgb)):
         raise MemoryError("world_render")
     return rgb
+
+
+def cover(s, first, count, width, height):
+    """How much of each pixel the thing covers, [count, height, width]."""
+    share = np.empty((count, height, width), np.float32)
+    if _library.world_cover(ctypes.byref(s), first, count, width, height, native.pointer(share)):
+        raise MemoryError("world_cover")
+    return share

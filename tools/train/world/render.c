@@ -322,3 +322,25 @@ int world_render(const struct scene *s, int first, int count, int width, int hei
     free(c.pixels);
     return 0;
 }
+
+int world_cover(const struct scene *s, int first, int count, int width, int height, float *cover)
+{
+    const struct color black = {0, 0, 0}, white = {1, 1, 1};
+    size_t pixels = (size_t)width * (size_t)height;
+    struct color *both = malloc(2 * pixels * sizeof(struct color));
+    if (!both)
+        return -1;
+    for (int i = 0; i < count; i++) {
+        struct pose pose = thing_pose(s, (float)(first + i) / WORLD_FPS, (float)width / (float)height);
+        for (int k = 0; k < 2; k++) { /* what does not depend on the background is covered */
+            struct canvas c = {width, height, (float)height, both + (size_t)k * pixels};
+            for (size_t j = 0; j < pixels; j++)
+                c.pixels[j] = k ? white : black;
+            thing_paint(&c, s->first.thing, &pose, white, white);
+        }
+        for (size_t j = 0; j < pixels; j++)
+            cover[(size_t)i * pixels + j] = 1 - clampf(both[pixels + j].g - both[j].g, 0, 1);
+    }
+    free(both);
+    return 0;
+}

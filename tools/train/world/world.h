@@ -52,5 +52,8 @@ void world_caption(const struct attributes *a, uint64_t seed, char *text, size_t
 /* Pictures [first, first + count) as RGB, 8 bits, [count, height, width, 3]. 0, or -1: no memory. */
 int world_render(const struct scene *scene, int first, int count, int width, int height, uint8_t *rgb);
 
+/* How much of each pixel the thing covers, [count, height, width] in [0, 1]. Returns as above. */
+int world_cover(const struct scene *scene, int first, int count, int width, int height, float *cover);
+
 /* Names for tools: world_name(kind, value), kind being the index in struct attributes. */
 const char *world_name(int kind, int value);
