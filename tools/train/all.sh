@@ -4,7 +4,8 @@
 #
 #     tools/train/all.sh RUN [MODEL_FOLDER]
 #
-# Minutes of each stage: STILLS, CLIPS, MODEL in the environment (defaults: two cores with AMX).
+# Minutes of each stage: STILLS, CLIPS (VAE), MODEL_STILLS, MODEL_OPENINGS, MODEL in the environment
+# (defaults: two cores with AMX).
 # DEVICE=cuda trains on a GPU.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -34,6 +35,16 @@ stage clips train_vae.py --run "$run" --device "$device" --threads "$threads" \
     --pictures 9 --batch 2 --crop 64x64 --lr 4e-4 --minutes "${CLIPS:-60}"
 stage tokenizer text.py --run "$run"
 stage encode encode.py --run "$run" --device "$device" --clips "${COUNT:-3000}"
-stage model train_model.py --run "$run" --device "$device" --threads "$threads" \
-    --minutes "${MODEL:-120}"
+stage encode-stills encode.py --run "$run" --device "$device" --pictures 1 --clips 10000 --seed 2
+stage encode-openings encode.py --run "$run" --device "$device" --pictures 9 --clips 4000 --seed 3
+
+model() { # model NAME ARGUMENT...
+    name=$1
+    shift
+    stage "$name" train_model.py --run "$run" --device "$device" --threads "$threads" --restart "$@"
+}
+
+model model-stills --pictures 1 --batch 64 --lr 2e-3 --minutes "${MODEL_STILLS:-40}"
+model model-openings --pictures 9 --batch 20 --lr 1.5e-3 --minutes "${MODEL_OPENINGS:-30}"
+model model --batch 4 --lr 1.2e-3 --minutes "${MODEL:-120}"
 "$python" "$here/export.py" --run "$run" --to "$to"
