@@ -130,7 +130,8 @@ class Stage:
         self.optimiser = optim.Optimiser(self.model, a.lr, weight_decay=0.02)
         if state and "optimiser" in state and not a.restart:
             self.optimiser.load_state_dict(state["optimiser"])
-        self.data = Data(a.run, a.pictures, self.settings.window, a.seed + self.step)
+        self.data = [Data(a.run, pictures, self.settings.window, a.seed + self.step + i)
+                     for i, pictures in enumerate(a.pictures)]
         torch.manual_seed(a.seed + self.step)
 
     def save(self):
@@ -138,17 +139,17 @@ class Stage:
                       settings={k: v for k, v in self.settings.__dict__.items()},
                       optimiser=self.optimiser.state_dict())
 
-    def loss(self, start):
-        """The loss, and the mean square error inside things alone."""
-        a, d = self.a, self.data
-        x, cover, captions, counts = d.batch(a.batch, start)
+    def loss(self, d, size, start):
+        """The loss of a batch of `d`, and the mean square error inside things alone."""
+        a = self.a
+        x, cover, captions, counts = d.batch(size, start)
         x, cover, counts = (v.to(a.device) for v in (x, cover, counts))
         b, n = x.shape[:2]
         noisy = list(range(n)) if start else list(range(d.context, n))
         clean = list(range(n - 1))
-        if start not in self.layouts:
-            self.layouts[start] = m.Layout(self.settings, clean, noisy, x.shape[-2] // 2,
-                                           x.shape[-1] // 2, d.length)
+        if (d, start) not in self.layouts:
+            self.layouts[d, start] = m.Layout(self.settings, clean, noisy, x.shape[-2] // 2,
+                                              x.shape[-1] // 2, d.length)
         level = torch.from_numpy(d.rng.random((b, len(clean)))).float().to(a.device) * CONTEXT_NOISE
         level = level[:, :, None, None, None, None]
         context = (1 - level) * x[:, clean] + level * torch.randn_like(x[:, clean])
@@ -159,7 +160,7 @@ class Stage:
         t = torch.cat([torch.zeros(b, len(clean), device=a.device), 1000 * sigma], 1)
         embeds = encode_captions(self.model["text"], self.tokenizer, captions, a.device)
         flow = self.model["transformer"](torch.cat([context, (1 - s) * x[:, noisy] + s * noise], 1), t,
-                                         embeds[:, clean + noisy], self.layouts[start])
+                                         embeds[:, clean + noisy], self.layouts[d, start])
         error = (flow[:, len(clean):].float() - target).square().mean(3)
         inside = counts[:, noisy, None, None, None].float() * cover[:, noisy]
         weight = counts[:, noisy, None, None, None].float() + a.thing_weight * inside
@@ -170,12 +171,14 @@ class Stage:
         a = self.a
         self.layouts = {}
         budget, began = common.Budget(a.steps, a.minutes * 60), self.step
-        sums, things = {True: [], False: []}, []
+        sums, things, rng = {}, [], np.random.default_rng(a.seed + began)
         while budget.share(self.step) < 1:
             rate = common.learning_rate(int(budget.share(self.step) * 10000), 10000, a.lr, 0)
             rate *= min(1.0, (self.step - began + 1) / a.warm_up)
-            start = self.data.blocks == 1 or self.data.rng.random() < 0.4
-            loss, thing = self.loss(start)
+            kind = int(rng.integers(len(self.data)))
+            d = self.data[kind]
+            start = d.blocks == 1 or d.rng.random() < 0.4
+            loss, thing = self.loss(d, a.batch[kind], start)
             self.optimiser.zero_grad()
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -183,15 +186,15 @@ class Stage:
                 self.optimiser.step(rate)
                 self.ema.update(self.model, self.step)
             self.step += 1
-            sums[start].append(loss.item())
+            name = {1: "still", 9: "opening"}.get(d.pictures, "start" if start else "middle")
+            sums.setdefault(name, []).append(loss.item())
             things.append(thing.item())
             if self.step % a.report == 0:
-                means = {name: float(np.mean(v)) for name, v in
-                         (("start", sums[True]), ("middle", sums[False]), ("things", things)) if v}
-                self.run.report(step=self.step, clips=len(self.data.scenes), **means,
-                                norm=norm.item(), lr=rate)
-                sums, things = {True: [], False: []}, []
-                self.data.reload()
+                means = {name: float(np.mean(v)) for name, v in [*sums.items(), ("things", things)]}
+                self.run.report(step=self.step, clips=len(d.scenes), **means, norm=norm.item(), lr=rate)
+                sums, things = {}, []
+                for each in self.data:
+                    each.reload()
             if self.step % (10 * a.report) == 0:
                 self.save()
         self.save()
@@ -206,8 +209,9 @@ def main():
     p.add_argument("--num-heads", type=int, default=3)
     p.add_argument("--num-layers", type=int, default=6)
     p.add_argument("--window", type=int, default=9)
-    p.add_argument("--batch", type=int, default=4)
-    p.add_argument("--pictures", type=int, default=encode.PICTURES, help="of a clip: 1, 9 or 93")
+    p.add_argument("--batch", type=int, nargs="+", default=[4], help="for each of --pictures")
+    p.add_argument("--pictures", type=int, nargs="+", default=[encode.PICTURES],
+                   help="of a clip: 1, 9 or 93; of several, each step takes one at random")
     p.add_argument("--thing-weight", type=float, default=4, help="of what the thing covers, beside 1")
     p.add_argument("--steps", type=int, default=20000)
     p.add_argument("--minutes", type=float, default=0, help="instead of --steps")
