@@ -89,7 +89,7 @@ def main():
             if not options.keep:
                 os.remove(video)
             bad = judge.wrong(seen, expected)
-            asked.update(expected)
+            asked.update(list(expected))
             right.update(k for k in expected if k not in bad)
             for kind in bad:
                 instead[kind][expected[kind], seen[kind]['is']] += 1
