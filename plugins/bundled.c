@@ -27,13 +27,7 @@ static gchar *source_folder(const gchar *folder)
 
 static gboolean use_model(unreel_options *options, const gchar *model)
 {
-    gchar *config = g_build_filename(model, "unreel.yaml", NULL);
-    gboolean found = g_file_test(config, G_FILE_TEST_EXISTS);
-    if (found && unreel_options_set(options, "model", model) == 0 &&
-        !unreel_options_is_set(options, "config_path"))
-        unreel_options_set(options, "config_path", config);
-    g_free(config);
-    return found;
+    return g_file_test(model, G_FILE_TEST_IS_DIR) && unreel_options_set(options, "model", model) == 0;
 }
 
 static gboolean use_root(unreel_options *options, const gchar *root)

@@ -107,16 +107,10 @@ static unreel_options *resolve(UnreelSrc *src)
         return NULL;
     if (!unreel_options_is_set(options, "model"))
         unreel_bundled_apply(src, options);
-    const gchar *config = unreel_options_get(options, "config_path");
-    const gchar *model = unreel_options_get(options, "model");
-    gchar *own = model ? g_build_filename(model, "unreel.yaml", NULL) : NULL;
-    if (!config && own && g_file_test(own, G_FILE_TEST_EXISTS))
-        config = own;
-    if (config && unreel_options_load_config(options, config, NULL) < 0) {
+    if (unreel_options_load_config(options, unreel_options_get(options, "config_path"), NULL) < 0) {
         unreel_options_destroy(options);
         options = NULL;
     }
-    g_free(own);
     return options;
 }
 

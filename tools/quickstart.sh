@@ -14,16 +14,13 @@ ninja -C build
 mkdir -p videos
 build/tools/unreel generate --prompt "$prompt" --output "$video" --overwrite
 
-if [ -d models/postcard ]; then
-    model="the bundled model"
-else
-    model="the random weights of the tests: the video is noise, no model is bundled yet"
-fi
 cat <<END
 
-The video is $PWD/$video ($model).
+The video is $PWD/$video
 Next:
-  build/tools/unreel generate --prompt "another prompt" --output another.mp4
-  build/tools/unreel help generate     all options
-  README.md                            how to get and use the real weights
+  build/tools/unreel generate --prompt "a blue train rides through the city at night" --output train.mp4
+  build/tools/unreel live --prompt "$prompt" --webrtc 8080
+                                       open http://127.0.0.1:8080/, watch it, type other prompts
+  build/tools/unreel help              all commands
+  README.md                            what the bundled model knows, and how to use the real weights
 END

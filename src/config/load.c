@@ -1,13 +1,16 @@
 /* Configuration files: which are read and where they stand among the layers. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
 #include "base/file.h"
 #include "base/log.h"
 #include "config/store.h"
 #include "config/yaml.h"
 
 #define DEFAULT_NAME "default_config.yaml"
+#define MODEL_NAME "unreel.yaml" /* what a model folder says of itself */
 
 /* Reads a whole file before any of it counts. */
 static int load_layer(unreel_options *options, enum option_layer layer, const char *path)
@@ -51,7 +54,27 @@ static char *beside(const char *path)
     return name;
 }
 
-int unreel_options_load_config(unreel_options *options, const char *path, const char *fallback)
+/* The model folder's own configuration into *path, NULL if it has none. */
+static int of_model(const unreel_options *options, char **path)
+{
+    const char *model = unreel_options_get(options, "model");
+    *path = NULL;
+    if (!model || !yaml_supported())
+        return 0;
+    size_t size = strlen(model) + sizeof MODEL_NAME + 1;
+    *path = malloc(size);
+    if (!*path)
+        return log_error(options_log(options), UNREEL_ENOMEM, "%s: out of memory", model);
+    snprintf(*path, size, "%s/%s", model, MODEL_NAME);
+    if (access(*path, F_OK)) {
+        free(*path);
+        *path = NULL;
+    }
+    return 0;
+}
+
+/* `path` over the defaults beside it, else over `fallback`. */
+static int load_over(unreel_options *options, const char *path, const char *fallback)
 {
     char *neighbour = NULL;
     int code = 0;
@@ -65,5 +88,15 @@ int unreel_options_load_config(unreel_options *options, const char *path, const 
     if (code == 0 && path)
         code = load_layer(options, LAYER_CONFIG, path);
     free(neighbour);
+    return code;
+}
+
+int unreel_options_load_config(unreel_options *options, const char *path, const char *fallback)
+{
+    char *own = NULL;
+    int code = path ? 0 : of_model(options, &own);
+    if (code == 0)
+        code = load_over(options, path ? path : own, fallback);
+    free(own);
     return code;
 }

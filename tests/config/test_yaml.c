@@ -90,6 +90,27 @@ static void test_fallback(void)
     CHECK(load("seed: 5\nfps: 20\nheight: abc\n") == UNREEL_EFORMAT && is("seed", "0"));
 }
 
+/* What a model folder says of itself, where no other configuration is asked for. */
+static void test_own(void)
+{
+    const char *ours = scratch_file("ours.yaml", "seed: 3\nmodel_kwargs: {sink_size: 2}\n");
+    const char *config = scratch_file("alone.yaml", "model_kwargs:\n  local_attn_size: 9\n");
+    scratch_mkdir("own");
+    scratch_file("own/unreel.yaml", "seed: 7\nfps: 12\n");
+    char model[4200];
+    snprintf(model, sizeof model, "%s/own", scratch_folder);
+    begin();
+    CHECK(unreel_options_set(options, "model", model) == 0 && unreel_options_set(options, "fps", "24") == 0);
+    CHECK(unreel_options_load_config(options, NULL, ours) == 0);
+    CHECK(is("seed", "7") && is("sink", "2") && is("fps", "24"));
+    begin();
+    unreel_options_set(options, "model", model);
+    CHECK(unreel_options_load_config(options, config, ours) == 0 && is("seed", "3") && is("window", "9"));
+    begin();
+    unreel_options_set(options, "model", "/nonexistent");
+    CHECK(unreel_options_load_config(options, NULL, ours) == 0 && is("seed", "3"));
+}
+
 /* ---- values ------------------------------------------------------------------------------- */
 
 static void test_types(void)
@@ -341,6 +362,7 @@ int main(void)
     scratch_open();
     test_precedence();
     test_fallback();
+    test_own();
     test_types();
     test_errors();
     test_warnings();

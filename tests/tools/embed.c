@@ -25,6 +25,8 @@ int main(int argc, char **argv)
         code = unreel_options_set(options, argv[i], equals ? equals + 1 : "true");
     }
     if (code == 0)
+        code = unreel_options_load_config(options, NULL, NULL); /* the model's own */
+    if (code == 0)
         code = unreel_engine_open(&engine, options);
     if (code == 0)
         code = unreel_session_open(&session, engine, options, NULL);

@@ -22,6 +22,8 @@ def find(pattern):
 
 program = find('bin/unreel')
 find('share/unreel/configs/default_config.yaml')
+find('share/unreel/configs/postcard.yaml')
+find('share/unreel/models/postcard/unreel.yaml')
 for header in ('unreel.h', 'batch.h', 'diagnose.h'):
     find('include/unreel/' + header)
 package = os.path.dirname(find('pkgconfig/unreel.pc'))

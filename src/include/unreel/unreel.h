@@ -9,6 +9,7 @@
  *
  *     unreel_options *o = unreel_options_create(NULL);
  *     unreel_options_set(o, "model", "models/postcard");
+ *     unreel_options_load_config(o, NULL, NULL);
  *     unreel_options_set(o, "prompt", "a red sailboat drifts left on a calm sea");
  *     unreel_engine *e;
  *     unreel_session *s;
@@ -135,7 +136,8 @@ UNREEL_API int unreel_options_is_set(const unreel_options *options, const char *
 UNREEL_API int unreel_options_load(unreel_options *options, const char *path);
 
 /* Loads a configuration as published ones are meant: over the default_config.yaml beside it if
- * there is one, otherwise over the file `fallback`. Either may be NULL. */
+ * there is one, otherwise over the file `fallback`. Either may be NULL; `path` NULL is the model's
+ * own: unreel.yaml in the folder that "model" names, if it has one. */
 UNREEL_API int unreel_options_load_config(unreel_options *options, const char *path,
                                           const char *fallback);
 
