@@ -35,7 +35,7 @@ done <"$work/prompts"
 
 # Two columns of rows, and the first six videos side by side as a loop.
 ffmpeg -v error -y -framerate 1 -pattern_type glob -i "$work/row*.png" \
-    -vf "tile=2x$(((n + 1) / 2)):padding=8:color=white" -frames:v 1 "$to/gallery.png"
+    -vf "tile=2x$(((n + 1) / 2)):padding=8:color=white" -frames:v 1 -c:v libwebp -quality 80 "$to/gallery.webp"
 inputs=()
 for i in 1 2 3 4 5 6; do
     inputs+=(-i "$work/$i.y4m")
@@ -43,4 +43,4 @@ done
 ffmpeg -v error -y "${inputs[@]}" -filter_complex \
     "[0][1][2][3][4][5]xstack=inputs=6:layout=0_0|w0_0|w0+w0_0|0_h0|w0_h0|w0+w0_h0" \
     -c:v libwebp_anim -quality 60 -loop 0 "$to/postcards.webp"
-ls -l "$to/gallery.png" "$to/postcards.webp"
+ls -l "$to/gallery.webp" "$to/postcards.webp"

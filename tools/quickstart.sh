@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-prompt=${1:-a red sailboat drifts left on a calm sea}
+prompt=${1:-a red sailboat drifts left on a calm sea at sunset}
 video=videos/quickstart.mp4
 
 tools/setup.sh build

@@ -5,7 +5,7 @@
                      [--want KIND=PERCENT,...] [--arguments "MORE ARGUMENTS OF unreel generate"]
 
 A line of FILE is "KIND=NAME,...<TAB>prompt", before it "ci " for the subset. Exit code 1 if a share is
-below what is wanted; 77 (skipped) with --need MODEL if there is no such folder."""
+below what is wanted."""
 import argparse
 import collections
 import os
@@ -67,11 +67,7 @@ def main():
     parser.add_argument('--keep', help='folder in which the videos stay')
     parser.add_argument('--want', default=WANTED, help=f'percentages (default: {WANTED})')
     parser.add_argument('--arguments', default='', help='more arguments of unreel generate')
-    parser.add_argument('--need', help='folder without which everything is skipped')
     options = parser.parse_args()
-    if options.need and not os.path.isdir(options.need):
-        print(f'skipped: there is no {options.need}')
-        return 77
     wanted = {k: float(v) for k, _, v in (w.partition('=') for w in options.want.split(',') if w)}
     prompts = read_prompts(options.prompts, options.subset)[:options.count]
     right, asked = collections.Counter(), collections.Counter()
