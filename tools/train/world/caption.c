@@ -22,67 +22,108 @@ const char *world_name(int kind, int value)
     return names[kind][value];
 }
 
-#define WORDS 6
+#define WORDS 10
 static const char *const time_words[TIMES][WORDS] = {
     {"at dawn", "in the early morning", "at sunrise", "at daybreak", "in the morning light",
-     "as the sun rises"},
+     "as the sun rises", "early in the day", "when morning breaks", "in the morning",
+     "at first light"},
     {"at noon", "at midday", "by day", "in bright daylight", "in the middle of the day",
-     "under the noon sun"},
+     "under the noon sun", "during the day", "in the daytime", "in full daylight",
+     "at twelve o'clock"},
     {"at sunset", "in the evening", "at dusk", "in the evening light", "as the sun goes down",
-     "in the glow of sunset"},
+     "in the glow of sunset", "late in the evening", "when the sun sets", "at sundown",
+     "as dusk falls"},
     {"at night", "by night", "under the stars", "in the moonlight", "under the moon",
-     "in the dark of night"},
+     "in the dark of night", "in the middle of the night", "late in the night", "at midnight",
+     "by the light of the moon"},
 };
 static const char *const weather_words[WEATHERS][WORDS] = {
     {"under a clear sky", "in clear weather", "in fine weather", "with a clear sky",
-     "under a cloudless sky", "with no cloud in the sky"},
+     "under a cloudless sky", "with no cloud in the sky", "with no clouds",
+     "without a cloud to be seen", "in good weather", "on a fine clear day"},
     {"under drifting clouds", "under a cloudy sky", "with white clouds", "with clouds in the sky",
-     "in cloudy weather", "while clouds drift by"},
+     "in cloudy weather", "while clouds drift by", "as clouds pass", "with passing clouds",
+     "below a few clouds", "on a cloudy day"},
     {"in the rain", "while it rains", "in rainy weather", "with rain falling", "as rain falls",
-     "in pouring rain"},
+     "in pouring rain", "in a rain shower", "in light rain", "on a rainy day",
+     "while heavy rain comes down"},
     {"in the snow", "while it snows", "in snowy weather", "with snow falling", "as snow falls",
-     "in falling snow"},
+     "in falling snow", "in a snow shower", "while snow comes down", "on a snowy day",
+     "through the snow"},
 };
 static const char *const ground_words[GROUNDS][WORDS] = {
     {"over the sea", "above the waves", "by the ocean", "over calm water", "over the ocean",
-     "above a blue sea"},
+     "above a blue sea", "across the water", "over the open sea", "above the sea",
+     "over the waves"},
     {"over green hills", "in green hills", "over the hills", "above grassy hills",
-     "in the green countryside", "over meadows and hills"},
+     "in the green countryside", "over meadows and hills", "over grass and hills", "past the hills",
+     "across green land", "above a hilly land"},
     {"in the desert", "over the desert", "over sand dunes", "among dunes", "over desert sand",
-     "above the dunes"},
+     "above the dunes", "past sandy dunes", "across the desert", "above the sand",
+     "over a sandy desert"},
     {"over the city", "in the city", "before a city skyline", "above the skyline",
-     "by tall buildings", "over a big city"},
+     "by tall buildings", "over a big city", "above the roofs of the city", "past tall houses",
+     "across the city", "in front of the skyline"},
 };
-static const char *const boat_ground[WORDS] = {"on the sea",     "on a calm sea", "on the water",
-                                               "on the ocean",   "over the waves", "at sea"};
+static const char *const boat_ground[WORDS] = {
+    "on the sea", "on a calm sea",  "on the water",  "on the ocean",      "over the waves",
+    "at sea",     "across the sea", "on open water", "through the waves", "out at sea"};
 static const char *const land_ground[GROUNDS][WORDS] = {
-    {"", "", "", "", "", ""},
+    {"", "", "", "", "", "", "", "", "", ""},
     {"on green hills", "in the hills", "through green hills", "in a green meadow",
-     "in the green countryside", "across the hills"},
+     "in the green countryside", "across the hills", "through grassy hills", "on the grass",
+     "past green hills", "in a hilly land"},
     {"in the desert", "on desert sand", "through the desert", "across the desert", "in the dunes",
-     "on the sand"},
+     "on the sand", "past the dunes", "over sand dunes", "through a sandy desert",
+     "across the sand"},
     {"in the city", "before a city skyline", "through the city", "in a big city",
-     "by tall buildings", "in front of skyscrapers"},
+     "by tall buildings", "in front of skyscrapers", "past the skyline", "past tall houses",
+     "in front of the city", "across the city"},
 };
-static const char *const thing_words[THINGS][4] = {
-    {"sailboat", "sailboat", "boat", "sailing boat"},
-    {"hot-air balloon", "balloon", "balloon", "hot air balloon"},
-    {"bird", "bird", "seabird", "little bird"},
-    {"ball", "ball", "rubber ball", "big ball"},
-    {"train", "train", "steam train", "railway train"},
+static const char *const thing_words[THINGS][6] = {
+    {"sailboat", "sailboat", "boat", "sailing boat", "small boat", "little sailboat"},
+    {"hot-air balloon", "balloon", "balloon", "hot air balloon", "big balloon", "round balloon"},
+    {"bird", "bird", "seabird", "little bird", "lonely bird", "small bird"},
+    {"ball", "ball", "rubber ball", "big ball", "round ball", "toy ball"},
+    {"train", "train", "steam train", "railway train", "old train", "long train"},
 };
 static const char *const verbs[THINGS][2] = {
-    {"sails", "drifts"}, {"floats", "drifts"}, {"flies", "glides"}, {"rolls", "rolls"},
-    {"drives", "rides"},
+    {"sails", "drifts"}, {"floats", "drifts"}, {"flies", "glides"},
+    {"rolls", "rolls"},  {"drives", "rides"},
 };
 static const char *const verbings[THINGS][2] = {
     {"sailing", "drifting"}, {"floating", "drifting"}, {"flying", "gliding"},
     {"rolling", "rolling"},  {"driving", "riding"},
 };
-static const char *const slow_words[] = {"slowly", "gently", "calmly", "slowly"};
-static const char *const fast_words[] = {"fast", "quickly", "at high speed", "fast"};
-static const char *const left_words[] = {"left", "to the left", "left", "leftwards"};
-static const char *const right_words[] = {"right", "to the right", "right", "rightwards"};
+static const char *const any_verbs[] = {"moves", "goes",      "travels",
+                                        "heads", "is moving", "is going"};
+static const char *const any_verbings[] = {"moving",  "going",      "travelling",
+                                           "heading", "on its way", "which goes"};
+static const char *const slow_words[] = {"slowly",          "gently",          "calmly",
+                                         "slowly",          "at a slow speed", "very slowly",
+                                         "at an easy pace", "without haste"};
+static const char *const fast_words[] = {"fast",    "quickly",   "at high speed",
+                                         "fast",    "very fast", "at a fast pace",
+                                         "rapidly", "in a hurry"};
+static const char *const left_words[] = {"left",      "to the left",      "left",
+                                         "leftwards", "towards the left", "from right to left"};
+static const char *const right_words[] = {"right",      "to the right",      "right",
+                                          "rightwards", "towards the right", "from left to right"};
+static const char *const other_motions[MOTIONS][2][6] = {
+    [RISING] = {{"rises", "climbs", "goes up", "moves upwards", "is rising", "lifts off"},
+                {"rising", "climbing", "going up", "moving upwards", "rising", "on its way up"}},
+    [SINKING] = {{"sinks", "descends", "goes down", "moves downwards", "is sinking", "comes down"},
+                 {"sinking", "descending", "going down", "moving downwards", "sinking",
+                  "coming down"}},
+    [BOUNCING] = {{"bounces", "bounces up and down", "jumps up and down", "hops", "is bouncing",
+                   "bounces"},
+                  {"bouncing", "bouncing up and down", "jumping up and down", "hopping",
+                   "that bounces", "bouncing"}},
+    [CIRCLING] = {{"circles", "flies in circles", "goes round in circles", "flies round and round",
+                   "is circling", "circles"},
+                  {"circling", "flying in circles", "going round in circles",
+                   "flying round and round", "that circles", "circling"}},
+};
 
 static const char *ground_phrase(const struct attributes *a, uint64_t *state)
 {
@@ -97,37 +138,15 @@ static const char *ground_phrase(const struct attributes *a, uint64_t *state)
 static void motion_phrase(char *text, size_t size, const struct attributes *a, int participle,
                           uint64_t *state)
 {
+    if (a->motion > RIGHT) {
+        snprintf(text, size, "%s", PICK(other_motions[a->motion][participle], state));
+        return;
+    }
     const char *way = a->motion == LEFT ? PICK(left_words, state) : PICK(right_words, state);
     const char *verb = participle ? PICK(verbings[a->thing], state) : PICK(verbs[a->thing], state);
-    switch (a->motion) {
-    case LEFT:
-    case RIGHT:
-        if (random_unit(state) < 0.2f)
-            verb = participle ? "moving" : "moves";
-        snprintf(text, size, "%s %s", verb, way);
-        break;
-    case RISING:
-        snprintf(text, size, "%s",
-                 random_unit(state) < 0.6f ? (participle ? "rising" : "rises")
-                                           : (participle ? "going up" : "climbs"));
-        break;
-    case SINKING:
-        snprintf(text, size, "%s",
-                 random_unit(state) < 0.6f ? (participle ? "sinking" : "sinks")
-                                           : (participle ? "coming down" : "descends"));
-        break;
-    case BOUNCING:
-        snprintf(text, size, "%s",
-                 random_unit(state) < 0.7f ? (participle ? "bouncing" : "bounces")
-                                           : (participle ? "bouncing up and down"
-                                                         : "bounces up and down"));
-        break;
-    default:
-        snprintf(text, size, "%s",
-                 random_unit(state) < 0.6f ? (participle ? "circling" : "circles")
-                                           : (participle ? "flying in circles"
-                                                         : "flies in circles"));
-    }
+    if (random_unit(state) < 0.4f)
+        verb = participle ? PICK(any_verbings, state) : PICK(any_verbs, state);
+    snprintf(text, size, "%s %s", verb, way);
 }
 
 struct sentence {
@@ -155,8 +174,10 @@ void world_caption(const struct attributes *a, uint64_t seed, char *text, size_t
     uint64_t state = seed ^ 0x63617074696f6eu;
     struct sentence s = {text, size, 0};
     float leave_out = random_unit(&state) < 0.25f ? 0.45f : 0.06f; /* now and then: short ones */
-    int tell_time = random_unit(&state) >= leave_out, tell_weather = random_unit(&state) >= leave_out;
-    int tell_ground = random_unit(&state) >= leave_out, tell_color = random_unit(&state) >= leave_out / 2;
+    int tell_time = random_unit(&state) >= leave_out,
+        tell_weather = random_unit(&state) >= leave_out;
+    int tell_ground = random_unit(&state) >= leave_out,
+        tell_color = random_unit(&state) >= leave_out / 2;
     int tell_motion = random_unit(&state) >= leave_out;
     int tell_speed = tell_motion && random_unit(&state) < 0.6f;
     int style = random_below(&state, 6), last = style >= 4;
@@ -166,8 +187,9 @@ void world_caption(const struct attributes *a, uint64_t seed, char *text, size_t
     const char *when = tell_time ? PICK(time_words[a->time], &state) : "";
     const char *weather = tell_weather ? PICK(weather_words[a->weather], &state) : "";
     const char *ground = tell_ground ? ground_phrase(a, &state) : "";
-    const char *speed = !tell_speed ? "" : a->fast ? PICK(fast_words, &state)
-                                                   : PICK(slow_words, &state);
+    const char *speed = !tell_speed ? ""
+                        : a->fast   ? PICK(fast_words, &state)
+                                    : PICK(slow_words, &state);
     text[0] = 0;
     if (style == 1 && *when) { /* "At night, a ..." */
         add(&s, when);
@@ -177,6 +199,10 @@ void world_caption(const struct attributes *a, uint64_t seed, char *text, size_t
         add(&s, weather);
         add(&s, ",");
         weather = "";
+    } else if (style == 0 && *ground && random_unit(&state) < 0.5f) {
+        add(&s, ground);
+        add(&s, ",");
+        ground = "";
     }
     if (!last || random_unit(&state) < 0.5f)
         add(&s, tell_color && a->color == ORANGE ? "an" : random_unit(&state) < 0.2f ? "the" : "a");
@@ -186,7 +212,10 @@ void world_caption(const struct attributes *a, uint64_t seed, char *text, size_t
     if (tell_motion) {
         motion_phrase(motion, sizeof motion, a, last, &state);
         add(&s, motion);
-        add(&s, speed);
+        if (random_unit(&state) < 0.7f || !*ground) {
+            add(&s, speed);
+            speed = "";
+        }
     }
     if (last) /* "red balloon rising, at night, in the rain" */
         for (int i = 0; i < 3; i++) {
@@ -194,6 +223,8 @@ void world_caption(const struct attributes *a, uint64_t seed, char *text, size_t
             if (*part && random_unit(&state) < 0.5f)
                 add(&s, ",");
             add(&s, part);
+            if (i == 0)
+                add(&s, speed);
         }
     else if (style == 3 && (*when || *weather)) { /* two sentences */
         static const char *const it[TIMES] = {"It is dawn", "It is noon", "It is evening",
@@ -201,6 +232,7 @@ void world_caption(const struct attributes *a, uint64_t seed, char *text, size_t
         static const char *const sky[WEATHERS] = {"The sky is clear", "Clouds drift by",
                                                   "It is raining", "It is snowing"};
         add(&s, ground);
+        add(&s, speed);
         add(&s, ".");
         if (*when && *weather && random_unit(&state) < 0.5f) {
             add(&s, it[a->time]);
@@ -215,6 +247,9 @@ void world_caption(const struct attributes *a, uint64_t seed, char *text, size_t
     } else {
         int weather_first = random_unit(&state) < 0.4f;
         add(&s, ground);
+        add(&s, speed);
+        if (random_unit(&state) < 0.3f && (*when || *weather))
+            add(&s, ",");
         add(&s, weather_first ? weather : when);
         add(&s, weather_first ? when : weather);
     }

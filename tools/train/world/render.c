@@ -59,7 +59,7 @@ static struct palette palette_of(const struct mood *m)
     return p;
 }
 
-/* ---- sky -------------------------------------------------------------------------------------- */
+/* ---- sky ------------------------------------------------------------------------------------- */
 
 static void paint_sky(struct canvas *c, const struct palette *p)
 {
@@ -87,7 +87,8 @@ static void paint_lights(struct canvas *c, const struct mood *m, const struct pa
     float open = 1 - 0.75f * m->weather[WEATHER_RAIN] - 0.6f * m->weather[WEATHER_SNOW];
     if (m->time[TIME_DAWN] > 0) {
         const struct point sun = {0.80f * aspect, 0.50f};
-        paint_glow(c, sun, 0.55f, (struct color){1, 0.92f, 0.70f}, 0.75f * open * m->time[TIME_DAWN]);
+        paint_glow(c, sun, 0.55f, (struct color){1, 0.92f, 0.70f},
+                   0.75f * open * m->time[TIME_DAWN]);
         paint_disc(c, sun, 0.075f, (struct color){1, 0.95f, 0.75f}, open * m->time[TIME_DAWN]);
     }
     if (m->time[TIME_NOON] > 0) {
@@ -97,7 +98,8 @@ static void paint_lights(struct canvas *c, const struct mood *m, const struct pa
     }
     if (m->time[TIME_SUNSET] > 0) {
         const struct point sun = {0.22f * aspect, 0.50f};
-        paint_glow(c, sun, 0.65f, (struct color){1, 0.70f, 0.25f}, 0.8f * open * m->time[TIME_SUNSET]);
+        paint_glow(c, sun, 0.65f, (struct color){1, 0.70f, 0.25f},
+                   0.8f * open * m->time[TIME_SUNSET]);
         paint_disc(c, sun, 0.12f, (struct color){1, 0.80f, 0.35f}, open * m->time[TIME_SUNSET]);
     }
     if (m->time[TIME_NIGHT] > 0) {
@@ -127,7 +129,8 @@ static void paint_clouds(struct canvas *c, const struct scene *s, const struct m
     float bright = 0.22f + 0.78f * p->light.g, span = aspect + 0.8f;
     struct color white = mix((struct color){bright, bright, bright}, p->bottom, 0.25f);
     for (int i = 0; i < 4; i++) {
-        static const float height[] = {0.13f, 0.25f, 0.10f, 0.20f}, size[] = {1.2f, 0.95f, 1.0f, 1.3f};
+        static const float height[] = {0.13f, 0.25f, 0.10f, 0.20f},
+                           size[] = {1.2f, 0.95f, 1.0f, 1.3f};
         float x = s->sky * span + (float)i * span / 4 + 0.09f * m->t;
         x = fmodf(x, span) - 0.4f;
         if (cloudy > 0)
@@ -139,7 +142,7 @@ static void paint_clouds(struct canvas *c, const struct scene *s, const struct m
     }
 }
 
-/* ---- ground ----------------------------------------------------------------------------------- */
+/* ---- ground ---------------------------------------------------------------------------------- */
 
 static void paint_sea(struct canvas *c, const struct scene *s, const struct mood *m,
                       const struct palette *p, float scroll)
@@ -178,7 +181,8 @@ static void paint_hills(struct canvas *c, const struct palette *p, float scroll,
     for (int i = 0; i < 2; i++) {
         for (int x = 0; x < c->width; x++) {
             float u = ((float)x + 0.5f) / c->scale + layers[i].speed * scroll;
-            y[x] = layers[i].base + layers[i].high * sinf(2 * PI * u / layers[i].per + layers[i].shift);
+            y[x] = layers[i].base +
+                   layers[i].high * sinf(2 * PI * u / layers[i].per + layers[i].shift);
         }
         paint_below(c, y, times(mix(layers[i].top, white, 0.7f * snow), p->light),
                     times(mix(layers[i].bottom, white, 0.55f * snow), p->light), 0.30f);
@@ -212,13 +216,13 @@ static float building(int n, uint64_t street)
     return random_between(&state, 0.10f, 0.38f);
 }
 
-static void paint_city(struct canvas *c, const struct palette *p, float scroll,
-                       float aspect, float snow)
+static void paint_city(struct canvas *c, const struct palette *p, float scroll, float aspect,
+                       float snow)
 {
     float floor[COLUMNS];
     const struct color wall[] = {{0.58f, 0.64f, 0.74f}, {0.38f, 0.43f, 0.54f}};
-    const struct color street = mix((struct color){0.45f, 0.45f, 0.48f},
-                                    (struct color){0.93f, 0.95f, 0.98f}, 0.7f * snow);
+    const struct color street =
+        mix((struct color){0.45f, 0.45f, 0.48f}, (struct color){0.93f, 0.95f, 0.98f}, 0.7f * snow);
     float lit = clampf(1.25f - 1.25f * p->light.g, 0, 1);
     struct color pane = mix(times((struct color){0.72f, 0.86f, 0.95f}, p->light),
                             (struct color){1, 0.85f, 0.42f}, lit);
@@ -226,17 +230,19 @@ static void paint_city(struct canvas *c, const struct palette *p, float scroll,
         float wide = row ? 0.20f : 0.15f, move = scroll * (row ? 1 : 0.5f);
         int first = (int)floorf(move / wide) - 1;
         for (int n = first; (float)n * wide - move < aspect; n++) {
-            float x = (float)n * wide - move, top = 0.78f - building(n, row ? 5 : 9) * (row ? 0.8f : 1.15f);
-            const struct point wallp[] = {{x, top}, {x + wide * 0.93f, top}, {x + wide * 0.93f, 0.85f},
-                                          {x, 0.85f}};
-            paint_polygon(c, wallp, 4, times(mix(wall[row], p->bottom, row ? 0 : 0.3f), p->light), 1);
+            float x = (float)n * wide - move,
+                  top = 0.78f - building(n, row ? 5 : 9) * (row ? 0.8f : 1.15f);
+            const struct point wallp[] = {
+                {x, top}, {x + wide * 0.93f, top}, {x + wide * 0.93f, 0.85f}, {x, 0.85f}};
+            paint_polygon(c, wallp, 4, times(mix(wall[row], p->bottom, row ? 0 : 0.3f), p->light),
+                          1);
             if (!row)
                 continue;
             for (float wy = top + 0.045f; wy < 0.76f; wy += 0.075f)
                 for (int k = 0; k < 2; k++) {
                     float wx = x + wide * (0.20f + 0.36f * (float)k);
-                    const struct point w[] = {{wx, wy}, {wx + 0.042f, wy}, {wx + 0.042f, wy + 0.036f},
-                                              {wx, wy + 0.036f}};
+                    const struct point w[] = {
+                        {wx, wy}, {wx + 0.042f, wy}, {wx + 0.042f, wy + 0.036f}, {wx, wy + 0.036f}};
                     paint_polygon(c, w, 4, pane, 0.9f);
                 }
         }
@@ -246,30 +252,43 @@ static void paint_city(struct canvas *c, const struct palette *p, float scroll,
     paint_below(c, floor, times(street, p->light), times(shade(street, 0.72f), p->light), 0.2f);
 }
 
-/* ---- falling things ---------------------------------------------------------------------------- */
+/* ---- falling things -------------------------------------------------------------------------- */
+
+/* Rain falls by one period of its pattern in the four pictures that a latent frame stands for: to
+ * the model it is a texture that stands still. What does not repeat so is too fast for the VAE. */
+static void paint_rain(struct canvas *c, float strength, float seconds)
+{
+    const int columns = 14;
+    const float period = 1.15f * 4 / WORLD_FPS, fallen = 4 * seconds;
+    uint64_t state = 11;
+    for (int i = 0; i < columns; i++) {
+        float x = ((float)i + 0.6f * random_unit(&state)) / (float)columns * 1.9f;
+        float at = fallen + random_unit(&state);
+        for (at -= floorf(at) + 1; at * period < 1; at++)
+            paint_line(c, (struct point){x, at * period},
+                       (struct point){x - 0.02f, at * period + 0.1f}, 0.009f,
+                       (struct color){0.86f, 0.93f, 1}, 0.9f * strength);
+    }
+}
 
 /* One pattern, repeated and moved, so that what falls is regular enough to be foreseen. */
 static void paint_falling(struct canvas *c, const struct scene *s, const struct mood *m)
 {
-    float rain = m->weather[WEATHER_RAIN], snow = m->weather[WEATHER_SNOW];
+    float snow = m->weather[WEATHER_SNOW];
     uint64_t state = 11;
-    for (int i = 0; i < 26; i++) {
+    if (m->weather[WEATHER_RAIN] > 0)
+        paint_rain(c, m->weather[WEATHER_RAIN], m->t);
+    for (int i = 0; i < 26 && snow > 0; i++) {
         float x = (float)i / 26 * 1.9f, y = random_unit(&state), drift = random_unit(&state);
-        if (rain > 0) {
-            float fall = y + s->sky + 1.15f * m->t, at = 1.2f * (fall - floorf(fall)) - 0.1f;
-            paint_line(c, (struct point){x, at}, (struct point){x - 0.018f, at + 0.085f}, 0.0065f,
-                       (struct color){0.80f, 0.88f, 0.98f}, 0.75f * rain);
-        }
-        if (snow > 0) {
-            float fall = y + s->sky + 0.26f * m->t, at = 1.1f * (fall - floorf(fall)) - 0.05f;
-            float sway = 0.02f * sinf(2 * PI * (drift + 0.4f * m->t));
-            paint_disc(c, (struct point){x + sway, at}, 0.016f + 0.006f * drift,
-                       (struct color){1, 1, 1}, 0.95f * snow);
-        }
+        float fall = y + s->sky + 0.26f * m->t, at = 1.1f * (fall - floorf(fall)) - 0.05f;
+        float sway = 0.02f * sinf(2 * PI * (drift + 0.4f * m->t));
+        paint_disc(c, (struct point){x + sway, at}, 0.016f + 0.006f * drift,
+                   (struct color){1, 1, 1}, 0.95f * snow);
     }
 }
 
-/* ---- all of it --------------------------------------------------------------------------------- */
+/* ---- all of it ---------------------------------------------------------------------------------
+ */
 
 static void paint_scene(struct canvas *c, const struct scene *s, int picture)
 {
@@ -331,7 +350,8 @@ int world_cover(const struct scene *s, int first, int count, int width, int heig
     if (!both)
         return -1;
     for (int i = 0; i < count; i++) {
-        struct pose pose = thing_pose(s, (float)(first + i) / WORLD_FPS, (float)width / (float)height);
+        struct pose pose =
+            thing_pose(s, (float)(first + i) / WORLD_FPS, (float)width / (float)height);
         for (int k = 0; k < 2; k++) { /* what does not depend on the background is covered */
             struct canvas c = {width, height, (float)height, both + (size_t)k * pixels};
             for (size_t j = 0; j < pixels; j++)

@@ -6,18 +6,21 @@
 
 #define BIT(x) (1u << (x))
 
+#define ANYWHERE (ON_LAND | BIT(GROUND_SEA))
+#define ON_LAND (BIT(GROUND_HILLS) | BIT(GROUND_DESERT) | BIT(GROUND_CITY))
+
+/* Where things go, and how: a motion's number says how often such scenes are drawn, 0 is never.
+ * Most things do nothing but go left and right; without numbers these would be most of what is
+ * learnt. */
 static const struct {
-    unsigned grounds, motions;
+    unsigned grounds;
+    uint8_t motions[MOTIONS];
 } allowed[THINGS] = {
-    [THING_SAILBOAT] = {BIT(GROUND_SEA), BIT(LEFT) | BIT(RIGHT)},
-    [THING_BALLOON] = {BIT(GROUND_SEA) | BIT(GROUND_HILLS) | BIT(GROUND_DESERT) | BIT(GROUND_CITY),
-                       BIT(LEFT) | BIT(RIGHT) | BIT(RISING) | BIT(SINKING)},
-    [THING_BIRD] = {BIT(GROUND_SEA) | BIT(GROUND_HILLS) | BIT(GROUND_DESERT) | BIT(GROUND_CITY),
-                    BIT(LEFT) | BIT(RIGHT) | BIT(CIRCLING)},
-    [THING_BALL] = {BIT(GROUND_HILLS) | BIT(GROUND_DESERT) | BIT(GROUND_CITY),
-                    BIT(LEFT) | BIT(RIGHT) | BIT(BOUNCING)},
-    [THING_TRAIN] = {BIT(GROUND_HILLS) | BIT(GROUND_DESERT) | BIT(GROUND_CITY),
-                     BIT(LEFT) | BIT(RIGHT)},
+    [THING_SAILBOAT] = {BIT(GROUND_SEA), {[LEFT] = 3, [RIGHT] = 3}},
+    [THING_BALLOON] = {ANYWHERE, {[LEFT] = 1, [RIGHT] = 1, [RISING] = 6, [SINKING] = 6}},
+    [THING_BIRD] = {ANYWHERE, {[LEFT] = 1, [RIGHT] = 1, [CIRCLING] = 6}},
+    [THING_BALL] = {ON_LAND, {[LEFT] = 1, [RIGHT] = 1, [BOUNCING] = 6}},
+    [THING_TRAIN] = {ON_LAND, {[LEFT] = 3, [RIGHT] = 3}},
 };
 
 int world_allows(const struct attributes *a)
@@ -25,8 +28,7 @@ int world_allows(const struct attributes *a)
     return a->time >= 0 && a->time < TIMES && a->weather >= 0 && a->weather < WEATHERS &&
            a->ground >= 0 && a->ground < GROUNDS && a->color >= 0 && a->color < COLORS &&
            a->thing >= 0 && a->thing < THINGS && a->motion >= 0 && a->motion < MOTIONS &&
-           (allowed[a->thing].grounds & BIT(a->ground)) &&
-           (allowed[a->thing].motions & BIT(a->motion)) &&
+           (allowed[a->thing].grounds & BIT(a->ground)) && allowed[a->thing].motions[a->motion] &&
            !(a->ground == GROUND_DESERT && a->weather == WEATHER_SNOW);
 }
 
@@ -60,18 +62,29 @@ static void change_one(struct attributes *a, uint64_t *state)
         default:
             a->color = random_below(state, COLORS);
         }
-    } while (!world_allows(a) || (a->time == before.time && a->weather == before.weather &&
-                                  a->color == before.color));
+    } while (!world_allows(a) ||
+             (a->time == before.time && a->weather == before.weather && a->color == before.color));
+}
+
+static void draw_thing(struct attributes *a, uint64_t *state)
+{
+    int sum = 0;
+    for (int i = 0; i < THINGS * MOTIONS; i++)
+        sum += allowed[i / MOTIONS].motions[i % MOTIONS];
+    int i = -1, left = random_below(state, sum);
+    while (left >= 0)
+        i++, left -= allowed[i / MOTIONS].motions[i % MOTIONS];
+    a->thing = i / MOTIONS;
+    a->motion = i % MOTIONS;
 }
 
 void world_scene(struct scene *s, uint64_t seed, int changes, int pictures)
 {
     uint64_t state = seed;
     struct attributes a;
+    draw_thing(&a, &state);
     do {
-        a.thing = random_below(&state, THINGS);
         a.ground = random_below(&state, GROUNDS);
-        a.motion = random_below(&state, MOTIONS);
         a.time = random_below(&state, TIMES);
         a.weather = random_below(&state, WEATHERS);
         a.color = random_below(&state, COLORS);
