@@ -2,8 +2,9 @@
 
     python3 tools/train/encode.py --run RUN --clips 6000 [--pictures 1]
 
-Clips of 93 pictures (24 latent frames, 8 blocks) for the video, of 1 or 9 to begin with. On a CPU the engine encodes (postcard-latents of the build folder: several times as fast as PyTorch
-there), on a GPU PyTorch. Can be stopped and called again: it goes on where it was.
+Clips of 93 pictures (24 latent frames, 8 blocks) for the video, of 1 or 9 to begin with. On a CPU the
+engine encodes (postcard-latents of the build folder: several times as fast as PyTorch there), on a GPU
+PyTorch. Can be stopped and called again: it goes on where it was.
 """
 import argparse
 import ctypes

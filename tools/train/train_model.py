@@ -12,6 +12,7 @@ the new one (as after one that computes it again); then only the changed blocks 
 is counts more than its background: it is small, and it is what people ask for.
 """
 import argparse
+import collections
 import pathlib
 
 import numpy as np
@@ -28,7 +29,15 @@ CONTEXT_NOISE = 0.15  # the most
 SHIFT = 3.0           # of the noise levels that are trained
 
 
+def shares(scenes):
+    """How often each thing has each motion."""
+    counts = collections.Counter((s.first.thing, s.first.motion) for s in scenes)
+    return {kind: n / len(scenes) for kind, n in counts.items()}
+
+
 class Data:
+    drawn = shares([world.scene(seed) for seed in range(20000)])
+
     def __init__(self, folder, pictures, window, seed):
         self.clips = encode.Clips(folder, pictures)
         self.pictures = pictures
@@ -42,7 +51,12 @@ class Data:
     def reload(self):
         """Clips that were encoded meanwhile."""
         self.latents, self.scenes = self.clips.open()
-        self.changing = [i for i, s in enumerate(self.scenes) if s.change >= 0]
+        there = shares(self.scenes)
+        kinds = [(s.first.thing, s.first.motion) for s in self.scenes]
+        # as often as the renderer draws them now, whatever it was when they were encoded
+        weight = np.array([self.drawn.get(k, 0) / there[k] for k in kinds])
+        changing = np.array([s.change >= 0 for s in self.scenes])
+        self.chances = [w / w.sum() for w in (weight, weight * changing) if w.any()]
 
     def caption(self, attributes):
         rng = self.rng
@@ -63,8 +77,7 @@ class Data:
         """Latents [blocks, length, 16, h, w], what the thing covers [blocks, length, h, w], a caption a
         block, which blocks count."""
         rng = self.rng
-        pick = self.changing if rng.random() < 0.25 and self.changing else range(len(self.scenes))
-        i = int(pick[rng.integers(len(pick))])
+        i = int(rng.choice(len(self.scenes), p=self.chances[-1 if rng.random() < 0.25 else 0]))
         s = self.scenes[i]
         count = self.context + (1 if start else 2)
         border = (s.change - 9) // 12 + 1 if s.change >= 0 else self.blocks
@@ -145,7 +158,7 @@ class Stage:
         x, cover, captions, counts = d.batch(size, start)
         x, cover, counts = (v.to(a.device) for v in (x, cover, counts))
         b, n = x.shape[:2]
-        noisy = list(range(n)) if start else list(range(d.context, n))
+        noisy = list(range(0 if start else d.context, n)) * (a.draws if d.context else 1)
         clean = list(range(n - 1))
         if (d, start) not in self.layouts:
             self.layouts[d, start] = m.Layout(self.settings, clean, noisy, x.shape[-2] // 2,
@@ -212,6 +225,8 @@ def main():
     p.add_argument("--batch", type=int, nargs="+", default=[4], help="for each of --pictures")
     p.add_argument("--pictures", type=int, nargs="+", default=[encode.PICTURES],
                    help="of a clip: 1, 9 or 93; of several, each step takes one at random")
+    p.add_argument("--draws", type=int, default=2,
+                   help="of noise for a block of a video; what is before it is computed once for all")
     p.add_argument("--thing-weight", type=float, default=4, help="of what the thing covers, beside 1")
     p.add_argument("--steps", type=int, default=20000)
     p.add_argument("--minutes", type=float, default=0, help="instead of --steps")

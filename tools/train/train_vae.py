@@ -2,8 +2,10 @@
 
     python3 tools/train/train_vae.py --run RUN --minutes 40
 
-L1 of pictures and of their gradients, more where the thing is, which most crops are to show; latents get noise of a tenth of their size and are held near
-that size, so that the decoder forgives what the transformer does not get exactly right.
+L1 of pictures and of their gradients, more where the thing is, which most crops are to show; latents
+get noise of a tenth of their size and are held near that size, so that the decoder forgives what the
+transformer does not get exactly right. With --decoder-only latents stay what they are, and with them
+all that was encoded and trained.
 """
 import argparse
 
@@ -26,9 +28,9 @@ def clips(rng, count, pictures, width, height, whole, aimed=0.0):
     cover = np.empty((count, pictures, height, width), np.float32)
     for i in range(count):
         s = world.scene(int(rng.integers(1 << 62)), changes=rng.random() < 0.15, pictures=93)
-        first = int(rng.integers(0, 80))
+        first = 4 * int(rng.integers(0, 20))  # latent frames begin where they do in whole videos
         if s.change >= 0:
-            first = max(0, s.change + int(rng.integers(-4, 8)))
+            first = max(0, (s.change + int(rng.integers(-4, 8))) // 4 * 4)
         full, covered = (f(s, first, pictures, *whole) for f in (world.render, world.cover))
         steps = (whole[1] - height) // 8, (whole[0] - width) // 8
         y, x = (int(rng.integers(0, n + 1)) * 8 for n in steps)
@@ -80,6 +82,7 @@ def main():
     p.add_argument("--crop", default="96x96")
     p.add_argument("--batch", type=int, default=4)
     p.add_argument("--pictures", type=int, default=9, help="a clip; 1: stills, to begin with")
+    p.add_argument("--decoder-only", action="store_true", help="leave the encoder as it is")
     p.add_argument("--steps", type=int, default=20000)
     p.add_argument("--minutes", type=float, default=0, help="instead of --steps")
     p.add_argument("--lr", type=float, default=1e-3)
@@ -96,11 +99,14 @@ def main():
     start = 0
     state = run.load()
     if state:
-        model.load_state_dict(state["model"])
+        # what encodes is the mean of weights
+        model.load_state_dict(state["ema" if a.decoder_only else "model"])
         start = state["step"]
         if a.pictures > 1 and state.get("pictures", 1) == 1:
             vae.inflate(model)
             state = None  # of the optimiser and of the mean weights
+    for part in (model.encoder, model.conv1):
+        part.requires_grad_(not a.decoder_only)
     ema = common.EMA(model, 0.998)
     if state:
         ema.model.load_state_dict(state["ema"])
@@ -137,13 +143,13 @@ def main():
             psnr, sheet = evaluate(ema.model, size, dtype)
             run.report(step=step, psnr=psnr)
             run.sheet("pairs", sheet)
-            run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step, dim=a.dim, pictures=a.pictures,
-                     optimiser=optimiser.state_dict())
+            run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step, dim=a.dim,
+                     pictures=a.pictures, optimiser=optimiser.state_dict())
     psnr, sheet = evaluate(ema.model, size, dtype, 24)
     run.report(step=step, psnr=psnr, final=1)
     run.sheet("pairs", sheet)
-    run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step, dim=a.dim, pictures=a.pictures,
-             optimiser=optimiser.state_dict())
+    run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step, dim=a.dim,
+             pictures=a.pictures, optimiser=optimiser.state_dict())
 
 
 if __name__ == "__main__":
