@@ -1,10 +1,11 @@
-/* postcard-latents: renders scenes and encodes them with the engine, for the training's second stage.
+/* postcard-latents: renders scenes and encodes them with the engine, for the training's second
+ * stage.
  *
  *     postcard-latents VAE_FILE LATENTS SCENES FIRST COUNT SEED WIDTH HEIGHT PICTURES
  *
- * Appends COUNT clips of PICTURES (1 + 4 n): n + 1 latent frames [n + 1, 16, h, w] as half floats to
- * LATENTS and struct scene to SCENES. Every fourth scene changes midway, if it is long enough. Clip i has
- * seed SEED * 1000003 + i. */
+ * Appends COUNT clips of PICTURES (1 + 4 n): n + 1 latent frames [n + 1, 16, h, w] as half floats
+ * to LATENTS and struct scene to SCENES. Every fourth scene changes midway, if it is long enough.
+ * Clip i has seed SEED * 1000003 + i. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -80,8 +81,9 @@ static int encode_scene(struct encoding *e, const struct scene *s)
 int main(int argc, char **argv)
 {
     if (argc != 10) {
-        fprintf(stderr, "usage: postcard-latents VAE_FILE LATENTS SCENES FIRST COUNT SEED WIDTH HEIGHT "
-                        "PICTURES\n");
+        fprintf(stderr,
+                "usage: postcard-latents VAE_FILE LATENTS SCENES FIRST COUNT SEED WIDTH HEIGHT "
+                "PICTURES\n");
         return 2;
     }
     struct encoding e = {.width = atoi(argv[7]), .height = atoi(argv[8])};

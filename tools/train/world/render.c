@@ -287,8 +287,7 @@ static void paint_falling(struct canvas *c, const struct scene *s, const struct 
     }
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------------ */
 
 static void paint_scene(struct canvas *c, const struct scene *s, int picture)
 {
