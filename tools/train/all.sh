@@ -46,5 +46,6 @@ model() { # model NAME ARGUMENT...
 
 model model-stills --pictures 1 --batch 64 --lr 2e-3 --minutes "${MODEL_STILLS:-40}"
 model model-openings --pictures 9 --batch 20 --lr 1.5e-3 --minutes "${MODEL_OPENINGS:-30}"
-model model --pictures 1 9 93 93 --batch 64 20 4 4 --lr 1.3e-3 --minutes "${MODEL:-120}"
+model model --pictures 1 9 9 93 93 93 --batch 64 20 20 4 4 4 --thing-weight 6 --lr 1.2e-3 \
+    --minutes "${MODEL:-120}"
 "$python" "$here/export.py" --run "$run" --to "$to"
