@@ -19,7 +19,7 @@ import browser  # noqa: E402
 
 PICTURES = os.path.join(SOURCE, 'docs/pictures')
 FIRST = 'a red hot-air balloon over green hills at sunset'
-THEN = 'the balloon at night'
+THEN = 'a red hot-air balloon over green hills at night'
 
 
 class Live:
