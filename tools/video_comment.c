@@ -35,6 +35,12 @@ static const char *shown(const unreel_option_info *info, const char *value)
     return slash && slash[1] ? slash + 1 : value;
 }
 
+/* Of live outputs: among them tokens, passwords and stream keys, which belong in no file. */
+static bool is_live(const unreel_option_info *info)
+{
+    return info->group && !strcmp(info->group, "Live");
+}
+
 char *video_comment(const unreel_options *options)
 {
     const unreel_option_info *info;
@@ -46,7 +52,7 @@ char *video_comment(const unreel_options *options)
     const char *separator = "";
     for (size_t i = 0; (info = unreel_option_at(i)); i++) {
         const char *value = unreel_options_get(options, info->name);
-        if (!value || IN(left_out, info->name))
+        if (!value || IN(left_out, info->name) || is_live(info))
             continue;
         if (info->fallback && !strcmp(value, info->fallback) && !IN(always, info->name))
             continue;

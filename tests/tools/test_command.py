@@ -150,7 +150,8 @@ def test_skip_and_overwrite():
 
 
 def test_mp4_tags():
-    result = generate('--prompt', 'a fox; "ä"', '-o', 'a.mp4', '--seed', '11', '--fps', '24')
+    result = generate('--prompt', 'a fox; "ä"', '-o', 'a.mp4', '--seed', '11', '--fps', '24', '--web-token',
+                      'sesame-0123')
     equal(result.returncode, 0, f'exit code ({result.stderr})')
     info = probe('a.mp4')
     for field, value in {'nb_frames': '9', 'width': 64, 'height': 48, 'r_frame_rate': '24/1'}.items():
@@ -159,6 +160,7 @@ def test_mp4_tags():
     comment = info['tags'].get('comment', '')
     for part in ('prompt=a fox; "ä"', 'seed=11', 'model=', 'size=64x48', 'denoising_step_list='):
         check(part in comment, f'{part} in the comment: {comment}')
+    check('sesame' not in comment, f'no secrets in the comment: {comment}')
     check(NANO not in comment and folder not in comment, f'no paths in the comment: {comment}')
     equal(pictures('a.mp4'), 9, 'pictures')
 

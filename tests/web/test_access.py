@@ -45,6 +45,9 @@ def test_host():
     equal(ask('GET', '/', port=other.port, host='video.example').status, 200, 'a name of --web-hosts')
     equal(ask('GET', '/', port=other.port, host='other.example:443').status, 200, 'another')
     equal(prompt({'prompt': 'x'}, port=other.port, host='video.example').status, 401, 'but not local by it')
+    equal(prompt({'prompt': 'x'}, port=other.port, host='127.0.0.1').status, 401,
+          'a proxy that hides itself is not somebody at this machine')
+    check(any('#token=' in line for line in other.lines), f'the token is printed: {other.lines}')
     equal(other.stop(), 0, 'exit')
 
 

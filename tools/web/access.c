@@ -43,6 +43,7 @@ void access_init(struct access *access, const char *token, bool viewers_open, co
     g_ptr_array_add(hosts, NULL);
     *access = (struct access){.token = token ? g_strdup(token) : random_token(),
                               .viewers_open = viewers_open,
+                              .proxied = names && *names,
                               .hosts = (char **)g_ptr_array_free(hosts, FALSE)};
 }
 
@@ -118,7 +119,8 @@ struct access_rights access_judge(const struct access *access, const struct acce
         return rights;
     rights.known_host = names_us(access, name);
     rights.own_origin = !request->origin || same_origin(request->origin, request->host);
-    rights.local = request->loopback && !request->forwarded && names_loopback(name);
+    rights.local =
+        request->loopback && !request->forwarded && !access->proxied && names_loopback(name);
     rights.token = request->token && same_token(request->token, access->token);
     g_free(name);
     if (!rights.known_host)

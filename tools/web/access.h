@@ -17,6 +17,7 @@
 struct access {
     char *token;
     bool viewers_open; /* viewing needs no token */
+    bool proxied;      /* names were given: a proxy may stand between and not say so */
     char **hosts;      /* further names of this server, lower case, NULL-terminated */
 };
 

@@ -80,7 +80,7 @@ static bool server_option(struct console *console, const unreel_options *options
 static void print_address(const struct web *web)
 {
     char *url = listen_url(&web->listen);
-    if (web->listen.loopback) {
+    if (web->listen.loopback && !web->access.proxied) {
         console_info(web->console, "webrtc: %s", url);
     } else {
         console_info(web->console, "webrtc: %s#token=%s", url, web->access.token);
