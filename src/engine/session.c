@@ -97,19 +97,21 @@ static int encode_prompts(struct unreel_session *s)
     struct unreel_engine *e = s->engine;
     double begin = clock_seconds();
     text_blend_init(&s->text, &s->arena, e->transformer.config.text_len, e->transformer.text_dim);
-    struct tensor negative = {0};
     int code = backend_status(e->backend);
     if (code == 0)
         code = engine_tokenizer(e);
-    if (code == 0 && !s->settings.rollout.steps) {
-        negative = s->text.from; /* only needed here */
-        code = encode(e, s->settings.negative ? s->settings.negative : "", negative);
-    }
     if (code == 0)
         code = encode(e, s->settings.prompt, s->text.to);
+    struct tensor negative = {0};
     if (code == 0) {
         text_blend_begin(&s->text, 1);
         text_blend_step(&s->text);
+        if (!s->settings.rollout.steps) {
+            negative = s->text.from; /* free until the next blend begins */
+            code = encode(e, s->settings.negative ? s->settings.negative : "", negative);
+        }
+    }
+    if (code == 0) {
         rollout_set_text(&s->rollout, s->text.now, negative);
         code = backend_status(e->backend);
     }

@@ -59,6 +59,8 @@ static void test_whole_video(unreel_engine *e)
     unreel_options_set(o, "sampling_steps", "4");
     struct video multi = make(e, o, NULL);
     CHECK(multi.pictures == 45 && multi.sum != a.sum);
+    unreel_options_set(o, "negative_prompt", "a blue boat");
+    CHECK(make(e, o, NULL).sum != multi.sum);
     unreel_options_destroy(o);
 }
 
