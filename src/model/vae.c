@@ -41,9 +41,10 @@ static int64_t load_conv_part(struct load *load, struct conv *conv, struct conv_
                               const int64_t *shape, int dims, int part, int parts, const char *name)
 {
     struct tensor weight = bind(&load->binder, dims, shape, "%s.weight", name);
-    struct tensor bias = bind(&load->binder, SHAPE(shape[0]), "%s.bias", name);
+    struct tensor bias = bind(&load->binder, SHAPE(weight.data ? weight.shape[0] : shape[0]),
+                              "%s.bias", name);
     if (!weight.data || !bias.data)
-        return -1;
+        return weight.data ? weight.shape[0] : -1;
     int64_t co = weight.shape[0] / parts;
     if (dims == 4) /* [Co, Ci, kh, kw] */
         weight = tensor_reshape(weight, SHAPE(weight.shape[0], weight.shape[1], 1, weight.shape[2],
@@ -140,6 +141,20 @@ static int64_t load_stages(struct load *load, struct vae_half *half, int64_t c, 
     return c;
 }
 
+/* Latents are an eighth of the pictures' size, and a frame of them is four pictures. */
+static void check_scale(struct load *load, const struct vae_half *half, const char *list)
+{
+    int space = 0, time = 0;
+    for (int i = 0; i < half->stages; i++) {
+        space += half->stage[i].is_resample;
+        time += half->stage[i].is_resample && half->stage[i].resample.has_time;
+    }
+    if (!load->binder.wrong && (space != 3 || time != 2))
+        load->code = log_error(load->binder.log, UNREEL_EFORMAT,
+                               "%s: %s resample %d times, %d of them in time, instead of 3 and 2",
+                               weights_path(load->binder.weights), list, space, time);
+}
+
 static void load_middle(struct load *load, struct vae_half *half, int64_t c, const char *side)
 {
     char prefix[64];
@@ -189,6 +204,7 @@ static void load_decoder(struct load *load)
     int64_t c = load_conv3(load, &half->first, -1, LATENT_WIDTH, "decoder.conv1");
     load_middle(load, half, c, "decoder");
     c = load_stages(load, half, c, false, "decoder.upsamples");
+    check_scale(load, half, "decoder.upsamples");
     half->head_gain = load_gain(load, c, "decoder.head.0");
     load_conv3(load, &half->head, 3, c, "decoder.head.2");
 }
@@ -198,6 +214,7 @@ static void load_encoder(struct load *load)
     struct vae_half *half = &load->vae->encoder;
     int64_t c = load_conv3(load, &half->first, -1, 3, "encoder.conv1");
     c = load_stages(load, half, c, true, "encoder.downsamples");
+    check_scale(load, half, "encoder.downsamples");
     load_middle(load, half, c, "encoder");
     half->head_gain = load_gain(load, c, "encoder.head.0");
     load_conv3(load, &half->head, 2 * LATENT_WIDTH, c, "encoder.head.2");

@@ -114,6 +114,49 @@ def test_bad_inputs():
         fails(generate('--prompt', 'x', '-o', 'full.y4m', '--quiet'), 1, 'No space left')
 
 
+def changed(name, change):
+    """The bundled model, its VAE's tensors {name: (type, shape, bytes)} changed by change()."""
+    bundled = os.path.join(SOURCE, 'models/postcard')
+    os.mkdir(path(name))
+    for entry in os.listdir(bundled):
+        os.symlink(os.path.join(bundled, entry), path(f'{name}/{entry}'))
+    with open(os.path.join(bundled, 'Wan2.1_VAE.safetensors'), 'rb') as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), 'little')))
+        data = file.read()
+    tensors = {key: (t['dtype'], t['shape'], data[slice(*t['data_offsets'])])
+               for key, t in header.items() if key != '__metadata__'}
+    change(tensors)
+    header, data = {}, b''
+    for key, (kind, shape, part) in tensors.items():
+        header[key] = {'dtype': kind, 'shape': shape, 'data_offsets': [len(data), len(data) + len(part)]}
+        data += part
+    text = json.dumps(header).encode()
+    os.remove(path(f'{name}/Wan2.1_VAE.safetensors'))
+    write(f'{name}/Wan2.1_VAE.safetensors', len(text).to_bytes(8, 'little') + text + data)
+    return name
+
+
+def test_another_vae():
+    def short_bias(tensors):
+        tensors['decoder.conv1.bias'] = ('BF16', [1], b'\0\0')
+
+    def long_bias(tensors):
+        kind, shape, data = tensors['encoder.downsamples.0.residual.2.bias']
+        tensors['encoder.downsamples.0.residual.2.bias'] = (kind, [2 * shape[0]], 2 * data)
+
+    def no_time(tensors):
+        for part in ('weight', 'bias'):
+            del tensors[f'encoder.downsamples.5.time_conv.{part}']
+
+    for change, words in ((short_bias, ('decoder.conv1.bias', '[1]')),
+                          (long_bias, ('encoder.downsamples.0.residual.2.bias',)),
+                          (no_time, ('encoder.downsamples resample 3 times, 1 of them in time',))):
+        model = changed(change.__name__, change)
+        fails(generate('--prompt', 'x', '-o', 'x.y4m', '--model', model), 1, 'Wan2.1_VAE.safetensors', *words)
+    same = generate('--prompt', 'x', '-o', 'same.y4m', '--model', changed('unchanged', lambda tensors: None))
+    equal(same.returncode, 0, f'the VAE written anew ({same.stderr})')
+
+
 def test_default_model_says_what_it_is():
     result = unreel('generate', '--prompt', 'a red balloon', '-o', 'bundled.y4m', '--num-output-frames', '3',
                     env=clean_environment(UNREEL_MODEL=''))
@@ -364,7 +407,7 @@ def test_check_and_inspect():
 
 if not os.path.isdir(NANO):
     skip('tests/golden/nano is not there')
-each(test_help, test_usage_errors, test_bad_inputs, test_default_model_says_what_it_is,
+each(test_help, test_usage_errors, test_bad_inputs, test_another_vae, test_default_model_says_what_it_is,
      test_same_seed_same_video, test_skip_and_overwrite, test_check_and_inspect)
 if HAVE_MP4 and shutil.which('ffmpeg'):
     each(test_mp4_tags, test_batch, test_extended_prompts, test_ranks, test_mpirun, test_images,
