@@ -7,7 +7,7 @@
 
 #include "weights/reader.h"
 
-#define SETS_MAX 64 /* told apart; the rest are not named in messages */
+#define SETS_MAX 64 /* named in messages */
 
 struct weights {
     char *path;
@@ -55,7 +55,7 @@ struct sets {
     bool more;
 };
 
-/* The distinct sets of a file, whose list is sorted by them. */
+/* The first distinct sets of a file, whose list is sorted by them. */
 static struct sets find_sets(const struct tensor_file *file)
 {
     struct sets sets = {0};
@@ -100,11 +100,12 @@ static int choose_set(const struct weights *w, const struct tensor_file *file, c
     *chosen = sets.count ? sets.name[0] : "";
     if (sets.count == 0 || (sets.count == 1 && !*sets.name[0]) || (!wish && !*sets.name[0]))
         return 0;
-    for (size_t i = 0; wish && i < sets.count; i++) {
-        if (!is_called(sets.name[i], wish))
+    for (size_t i = 0; wish && i < file->count; i++) {
+        const char *set = file->list[i].set;
+        if ((i && !strcmp(set, file->list[i - 1].set)) || !is_called(set, wish))
             continue;
-        *chosen = sets.name[i];
-        if (!strcmp(sets.name[i], wish))
+        *chosen = set;
+        if (!strcmp(set, wish))
             return 0;
         called++;
     }

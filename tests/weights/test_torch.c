@@ -124,6 +124,30 @@ static void test_tensors(void)
 #define ONE(digit) TENSOR("K" digit, "K\1\x85", "K\1\x85")
 #define SET(items) "}(" items "u"
 
+/* An optimiser's state has a set for every parameter, all before the one that is asked for. */
+static void test_many_sets(void)
+{
+    static const char one[] = TEXT("\4", "a.00") SET(TEXT("\1", "w") ONE("\1"));
+    static const char last[] = TEXT("\x9", "generator") SET(TEXT("\1", "w") ONE("\2")) "u.";
+    static char pickle[100 * sizeof one + sizeof last + 8] = "\x80\2}(";
+    size_t size = 4;
+    for (int i = 0; i < 100; i++) {
+        memcpy(pickle + size, one, sizeof one - 1);
+        char *digits = pickle + size + (strstr(one + 5, ".00") - one) + 1;
+        digits[0] = (char)('0' + i / 10);
+        digits[1] = (char)('0' + i % 10);
+        size += sizeof one - 1;
+    }
+    memcpy(pickle + size, last, sizeof last - 1);
+    size += sizeof last - 1;
+    struct build_zip z;
+    struct weights *w = read_pickle(&z, pickle, size, "generator");
+    CHECK(w && weights_count(w) == 1 && holds(w, "w", "[1]", "2"));
+    weights_close(w);
+    build_zip_free(&z);
+    refuse_pickle(pickle, size, "critic", "no set 'critic'");
+}
+
 static void test_sets(void)
 {
     static const char two[] = DICT(
@@ -516,6 +540,7 @@ int main(int argc, char **argv)
     files_init(argc, argv);
     test_tensors();
     test_sets();
+    test_many_sets();
     test_hostile();
     test_bombs();
     test_zip();
