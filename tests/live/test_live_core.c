@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "live/core.h"
+#include "live/pipe.h"
 
 struct counter {
     gint units, keys, late, wrong, first_key;
@@ -96,6 +97,53 @@ static void test_many(struct live *live)
     struct live_subscription *s = live_subscribe(live, LIVE_STRETCH, LIVE_H264, on_unit, &c);
     CHECK(wait_units(&c, 3));
     live_unsubscribe(s);
+}
+
+/* Somebody who asks for a key picture whenever a unit passes, as callers of an SRT output may. */
+struct asker {
+    struct live_pipe *pipe; /* atomic; NULL: not opened yet */
+    gint asked;
+};
+
+static void ask(GstElement *sink, GstBuffer *buffer, GstPad *pad, gpointer opaque)
+{
+    struct asker *a = opaque;
+    struct live_pipe *pipe = g_atomic_pointer_get(&a->pipe);
+    if (pipe)
+        live_pipe_request_key(pipe);
+    g_atomic_int_add(&a->asked, pipe != NULL);
+}
+
+static void ask_always(void *opaque, GstElement *pipeline)
+{
+    GstElement *sink = gst_bin_get_by_name(GST_BIN(pipeline), "sink");
+    g_object_set(sink, "signal-handoffs", TRUE, "sync", FALSE, NULL);
+    g_signal_connect(sink, "handoff", G_CALLBACK(ask), opaque);
+    gst_object_unref(sink);
+}
+
+/* An output is asked for key pictures while what it was given still passes and it is being closed. */
+static void test_asked_while_closing(struct live *live, struct console *console)
+{
+    struct asker a = {0};
+    const struct live_pipe_settings settings = {
+        .name = "slow",
+        .launch = "appsrc name=in ! identity sleep-time=60000 ! fakesink name=sink",
+        .pacing = LIVE_CONTENT,
+        .codec = LIVE_H264,
+        .setup = ask_always,
+        .opaque = &a,
+    };
+    struct live_pipe *pipe = live_pipe_open(live, console, &settings);
+    CHECK(pipe != NULL);
+    if (!pipe)
+        return;
+    g_atomic_pointer_set(&a.pipe, pipe);
+    for (int i = 0; i < 1000 && g_atomic_int_get(&a.asked) < 20; i++)
+        g_usleep(10000);
+    int before = g_atomic_int_get(&a.asked);
+    CHECK(live_pipe_close(pipe) == 0);
+    CHECK_MSG(a.asked > before, "asked %d times before and %d after", before, a.asked);
 }
 
 static bool has_size(const char *path)
@@ -241,6 +289,7 @@ int main(void)
     live_start(live, session, "a fox", 0);
     test_streams(live);
     test_many(live);
+    test_asked_while_closing(live, &console);
     test_control(live);
     test_files(live);
     live_stop(live);

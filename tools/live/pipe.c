@@ -22,9 +22,10 @@ struct live_pipe {
     struct console *console;
     struct live_pipe_settings settings;
     char *name, *launch;
-    struct live_subscription *subscription;
-    GThread *keeper; /* builds the pipeline, watches it, builds it again */
-    gint passed;     /* units that reached the sink of the present pipeline; atomic */
+    GMutex asking; /* of the subscription; taken before any other lock, never inside one */
+    struct live_subscription *subscription; /* NULL: it has ended */
+    GThread *keeper;                        /* builds the pipeline, watches it, builds it again */
+    gint passed; /* units that reached the sink of the present pipeline; atomic */
 
     GMutex lock; /* of all below */
     GCond wake;
@@ -299,7 +300,7 @@ static gpointer keep(gpointer opaque)
         back_off(p);
         if (is_closing(p) || build(p) < 0)
             break;
-        live_request_key(p->subscription);
+        live_pipe_request_key(p);
     }
     return NULL;
 }
@@ -311,6 +312,7 @@ static void pipe_free(struct live_pipe *p)
     tear_down(p);
     g_free(p->name);
     g_free(p->launch);
+    g_mutex_clear(&p->asking);
     g_mutex_clear(&p->lock);
     g_cond_clear(&p->wake);
     g_free(p);
@@ -325,6 +327,7 @@ struct live_pipe *live_pipe_open(struct live *live, struct console *console,
     p->settings = *settings;
     p->name = g_strdup(settings->name);
     p->launch = g_strdup(settings->launch);
+    g_mutex_init(&p->asking);
     g_mutex_init(&p->lock);
     g_cond_init(&p->wake);
     if (build(p) == 0)
@@ -361,7 +364,10 @@ void live_pipe_counts(struct live_pipe *p, int64_t *pictures, int64_t *dropped)
 
 void live_pipe_request_key(struct live_pipe *p)
 {
-    live_request_key(p->subscription);
+    g_mutex_lock(&p->asking);
+    if (p->subscription)
+        live_request_key(p->subscription);
+    g_mutex_unlock(&p->asking);
 }
 
 bool live_pipe_failed(struct live_pipe *p)
@@ -401,7 +407,11 @@ static int drain(struct live_pipe *p)
 
 int live_pipe_close(struct live_pipe *p)
 {
-    live_unsubscribe(p->subscription);
+    g_mutex_lock(&p->asking);
+    struct live_subscription *subscription = p->subscription;
+    p->subscription = NULL;
+    g_mutex_unlock(&p->asking);
+    live_unsubscribe(subscription);
     g_mutex_lock(&p->lock);
     p->closing = true;
     g_cond_broadcast(&p->wake);
