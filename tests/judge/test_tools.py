@@ -102,11 +102,11 @@ def test_changes():
     """Scenes whose time, weather or colour changes midway."""
     good = done = 0
     for seed in range(40, 64):
-        there, video = render('--seed', seed, '--changes', '--pictures', 153)
+        there, video = render('--seed', seed, '--changes', '--pictures', 201)
         first, then, at = there['first'], there['then'], there['change']
         kind = next(k for k in first if first[k] != then[k])
         clip = y4m.Clip(io.BytesIO(video))
-        if at < 30 or at > 100:
+        if at < 30 or at > 101:  # a speed, or clouds, take more than two seconds to be seen
             continue
         done += 1
         result = changes.compare(clip, at, {kind: then[kind]})
@@ -115,8 +115,7 @@ def test_changes():
             print(f'seed {seed}: {kind} from {first[kind]} to {then[kind]} at {at}: {result}')
         other = next(n for n in judge.KINDS[kind] if n not in (first[kind], then[kind]))
         check(changes.compare(clip, at, {kind: other})['late'] == [kind], f'seed {seed}: no {other} came')
-    # two seconds are short for clouds and for slow or fast: 25 of 28 in seeds 40 to 99
-    check(done >= 8 and good >= 0.8 * done, f'{good} of {done} changes')
+    check(done >= 8 and good >= 0.9 * done, f'{good} of {done} changes')
 
 
 def test_prompts():
