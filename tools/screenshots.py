@@ -6,41 +6,20 @@
 One run of `unreel live` with both, under Xvfb and in headless Chromium; a second prompt is typed into the
 window. Needs what `tools/setup.sh test` installs."""
 import os
-import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+os.environ['STANDIN'] = os.path.join(SOURCE, 'build/tools/unreel')
 sys.path.insert(0, os.path.join(SOURCE, 'tests/web'))
 import browser  # noqa: E402
+from standin import PROGRAM, Standin  # noqa: E402
 
 PICTURES = os.path.join(SOURCE, 'docs/pictures')
 FIRST = 'a red hot-air balloon over green hills at sunset'
 THEN = 'a red hot-air balloon over green hills at night'
-
-
-class Live:
-    def __init__(self, environment, arguments):
-        self.process = subprocess.Popen(
-            [os.path.join(SOURCE, 'build/tools/unreel'), 'live', '--prompt', FIRST, '--preview', '--webrtc',
-             '127.0.0.1:0', *arguments],
-            env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.url, self.ready = None, threading.Event()
-        threading.Thread(target=self.read, daemon=True).start()
-        if not self.ready.wait(60) or not self.url:
-            raise RuntimeError('unreel live does not start')
-
-    def read(self):
-        for line in self.process.stderr:
-            print(line, end='', file=sys.stderr)
-            found = re.search(r'webrtc: (https?://\S+/)$', line.rstrip())
-            if found:
-                self.url = found[1]
-                self.ready.set()
-        self.ready.set()
 
 
 def window_of(environment):
@@ -60,7 +39,9 @@ def to_webp(png, name):
 
 
 def draw(environment, arguments, scratch):
-    live = Live(environment, arguments)
+    live = Standin('--prompt', FIRST, '--preview', *arguments, program=(PROGRAM, 'live'), **environment)
+    if not live.url:
+        raise RuntimeError('\n'.join(['unreel live does not start:', *live.lines]))
     chrome = browser.Browser()
     try:
         page = chrome.page(live.url, width=1280, height=860)
@@ -80,8 +61,7 @@ def draw(environment, arguments, scratch):
         to_webp(shot, 'page.webp')
     finally:
         chrome.close()
-        live.process.terminate()
-        live.process.wait(20)
+        live.stop()
 
 
 def main():

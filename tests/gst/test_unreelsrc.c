@@ -182,21 +182,21 @@ static void drop(GstHarness *h, int count)
     }
 }
 
+/* The harness takes pictures without limit: how many were made before a change is heard of depends on
+ * how busy the machine is. */
+enum { MANY = 5000 };
+
 /* Pictures until one that begins a scene. */
-static gboolean meets_cut(GstHarness *h, int most)
+static gboolean meets_cut(GstHarness *h)
 {
     gboolean met = FALSE;
-    for (int i = 0; i < most && !met; i++) {
+    for (int i = 0; i < MANY && !met; i++) {
         GstBuffer *b = next(h);
         met = b && GST_BUFFER_FLAG_IS_SET(b, GST_BUFFER_FLAG_MARKER);
         gst_clear_buffer(&b);
     }
     return met;
 }
-
-/* The harness takes pictures without limit: how many were made before a change is heard of depends on
- * how busy the machine is. */
-enum { MANY = 5000 };
 
 static gboolean reaches_scene(GstHarness *h, GstElement *e, int scene)
 {
@@ -217,7 +217,7 @@ static void test_changes_while_playing(void)
     GstStructure *s = gst_structure_new("unreel-prompt", "prompt", G_TYPE_STRING, "a third", "how",
                                         G_TYPE_STRING, "cut", NULL);
     CHECK(gst_element_send_event(e, gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, s)));
-    CHECK(meets_cut(h, MANY));
+    CHECK(meets_cut(h));
     CHECK(scene_of(e) == 2);
     s = gst_structure_new("unreel-prompt", "prompt", G_TYPE_STRING, "a fourth", NULL);
     CHECK(gst_harness_push_upstream_event(h, gst_event_new_custom(GST_EVENT_CUSTOM_UPSTREAM, s)));

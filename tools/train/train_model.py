@@ -13,6 +13,7 @@ is counts more than its background: it is small, and it is what people ask for.
 """
 import argparse
 import collections
+import functools
 import pathlib
 
 import numpy as np
@@ -35,9 +36,12 @@ def shares(scenes):
     return {kind: n / len(scenes) for kind, n in counts.items()}
 
 
-class Data:
-    drawn = shares([world.scene(seed) for seed in range(20000)])
+@functools.lru_cache
+def drawn_shares():
+    return shares([world.scene(seed) for seed in range(20000)])
 
+
+class Data:
     def __init__(self, folder, pictures, window, seed):
         self.clips = encode.Clips(folder, pictures)
         self.pictures = pictures
@@ -54,7 +58,7 @@ class Data:
         there = shares(self.scenes)
         kinds = [(s.first.thing, s.first.motion) for s in self.scenes]
         # as often as the renderer draws them now, whatever it was when they were encoded
-        weight = np.array([self.drawn.get(k, 0) / there[k] for k in kinds])
+        weight = np.array([drawn_shares().get(k, 0) / there[k] for k in kinds])
         changing = np.array([s.change >= 0 for s in self.scenes])
         self.chances = [w / w.sum() for w in (weight, weight * changing) if w.any()]
 

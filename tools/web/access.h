@@ -3,7 +3,8 @@
  * Three things are looked at. The Host header must name this server: an address, localhost, the
  * machine's name or one the user listed; a name of somebody else's is DNS rebinding. The Origin
  * header, which browsers send along with everything that could do harm, must be this server's own
- * page. And whoever does not sit at this machine shows the token that was printed at the start.
+ * page. And whoever does not sit at this machine shows the token that was printed at the start; if
+ * names were listed nobody counts as sitting here, since a proxy may stand between and not say so.
  *
  *                        token     no token, at this machine     no token, elsewhere
  *     own page, scripts  steer     steer                         view if viewers are open
@@ -17,7 +18,7 @@
 struct access {
     char *token;
     bool viewers_open; /* viewing needs no token */
-    bool proxied;      /* names were given: a proxy may stand between and not say so */
+    bool proxied;      /* names were listed */
     char **hosts;      /* further names of this server, lower case, NULL-terminated */
 };
 

@@ -88,7 +88,7 @@ static void print_address(const struct web *web)
                      web->access.viewers_open
                          ? "anybody may watch; steering needs the token in that address"
                          : "watching and steering need the token in that address");
-        if (!web->listen.certificate)
+        if (!web->listen.certificate && !web->listen.loopback)
             console_warning(web->console,
                             "webrtc: without --tls-cert and --tls-key the token can be "
                             "read on the way");

@@ -6,8 +6,8 @@
 
 #define BIT(x) (1u << (x))
 
-#define ANYWHERE (ON_LAND | BIT(GROUND_SEA))
 #define ON_LAND (BIT(GROUND_HILLS) | BIT(GROUND_DESERT) | BIT(GROUND_CITY))
+#define ANYWHERE (ON_LAND | BIT(GROUND_SEA))
 
 /* Where things go, and how: a motion's number says how often such scenes are drawn, 0 is never.
  * Most things do nothing but go left and right; without numbers these would be most of what is
