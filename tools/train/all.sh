@@ -14,6 +14,8 @@ to=${2:-$here/../../models/postcard}
 python=${PYTHON:-python3}
 device=${DEVICE:-cpu}
 threads=${THREADS:-$(nproc)}
+# Threads that spin while they wait take the time that other programs need, and then their own.
+export OMP_WAIT_POLICY=passive
 # Large blocks are kept instead of being given back to the system and zeroed again at every step.
 export MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000
 mkdir -p "$run"

@@ -35,7 +35,7 @@ static void print_line(void *opaque, int level, const char *message)
 
 static int open_all(struct encoding *e, const char *path)
 {
-    const struct backend_config config = {.device = "cpu", .dtype = "auto"};
+    const struct backend_config config = {.device = "cpu", .dtype = "f32"};
     size_t pixels = (size_t)e->pictures * (size_t)e->width * (size_t)e->height * 3;
     e->log = (unreel_log){print_line, NULL};
     e->rgb = malloc(pixels);
