@@ -5,6 +5,14 @@
 
 #include "config/options.h"
 
+/* A light decoder's weights. */
+struct light {
+    struct light *next;
+    char *path;
+    struct weights *weights;
+    struct taehv *taehv;
+};
+
 static int open_backend(struct unreel_engine *engine, const unreel_options *options)
 {
     const struct backend_config config = {
@@ -65,15 +73,25 @@ static int open_all(struct unreel_engine *engine, const unreel_options *options)
     return code;
 }
 
+static void light_free(struct light *light)
+{
+    taehv_close(light->taehv);
+    weights_close(light->weights);
+    free(light->path);
+    free(light);
+}
+
 static void engine_free(struct unreel_engine *engine)
 {
+    for (struct light *light = engine->lights, *next; light; light = next) {
+        next = light->next;
+        light_free(light);
+    }
     text_encoder_close(engine->text);
     tokenizer_close(engine->tokenizer);
-    taehv_close(engine->light);
     vae_close(engine->vae);
     transformer_close(&engine->transformer);
     backend_close(engine->backend);
-    weights_close(engine->light_weights);
     weights_close(engine->vae_weights);
     weights_close(engine->transformer_weights);
     model_folder_finish(&engine->folder);
@@ -124,24 +142,25 @@ void unreel_engine_close(unreel_engine *engine)
         engine_free(engine);
 }
 
-void engine_lock(struct unreel_engine *engine, const atomic_bool *cancel)
+void engine_lock(struct unreel_engine *engine, const atomic_bool *cancel, const unreel_log *log)
 {
     pthread_mutex_lock(&engine->device);
     engine->backend->cancel = cancel;
+    engine->backend->log = *log;
 }
 
 int engine_unlock(struct unreel_engine *engine)
 {
     int code = backend_status(engine->backend);
     engine->backend->cancel = NULL;
+    engine->backend->log = engine->log;
     backend_clear(engine->backend);
     pthread_mutex_unlock(&engine->device);
     return code;
 }
 
-int engine_tokenizer(struct unreel_engine *engine)
+int engine_tokenizer(struct unreel_engine *engine, const unreel_log *log)
 {
-    const unreel_log *log = &engine->log;
     if (!engine->text || !engine->folder.tokenizer)
         return log_error(log, UNREEL_EIO, "%s: no %s beside it, so prompts cannot be encoded",
                          engine->folder.config,
@@ -150,9 +169,9 @@ int engine_tokenizer(struct unreel_engine *engine)
     return engine->tokenizer ? 0 : tokenizer_open(&engine->tokenizer, engine->folder.tokenizer, log);
 }
 
-int engine_tokenize(struct unreel_engine *engine, const char *prompt, int32_t **ids)
+int engine_tokenize(struct unreel_engine *engine, const char *prompt, int32_t **ids,
+                    const unreel_log *log)
 {
-    const unreel_log *log = &engine->log;
     int text_len = engine->transformer.config.text_len, code = 0;
     char *clean = NULL;
     *ids = malloc((size_t)text_len * sizeof **ids);
@@ -175,23 +194,36 @@ int engine_encode(struct unreel_engine *engine, const int32_t *ids, int count, s
     return text_encoder_encode(engine->text, ids, count, embeds);
 }
 
-int engine_light(struct unreel_engine *engine, const char *path)
+int engine_light(struct taehv **taehv, struct unreel_engine *engine, const char *path,
+                 const unreel_log *log)
 {
-    const unreel_log *log = &engine->log;
-    if (engine->light)
-        return 0;
     if (!path)
         path = engine->folder.light;
     if (!path)
         return log_error(log, UNREEL_EIO,
                          "%s: no taew2_1.safetensors beside it and no decoder_path given",
                          engine->folder.config);
-    int code = weights_open(&engine->light_weights, path, NULL, log);
-    if (code == 0)
-        code = taehv_open(&engine->light, engine->backend, engine->light_weights, log);
-    if (code < 0) {
-        weights_close(engine->light_weights);
-        engine->light_weights = NULL;
+    struct light *light = engine->lights;
+    while (light && strcmp(light->path, path))
+        light = light->next;
+    if (light) {
+        *taehv = light->taehv;
+        return 0;
     }
-    return code;
+    light = calloc(1, sizeof *light);
+    if (!light || !(light->path = strdup(path))) {
+        free(light);
+        return log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
+    }
+    int code = weights_open(&light->weights, path, NULL, log);
+    if (code == 0)
+        code = taehv_open(&light->taehv, engine->backend, light->weights, log);
+    if (code < 0) {
+        light_free(light);
+        return code;
+    }
+    light->next = engine->lights;
+    engine->lights = light;
+    *taehv = light->taehv;
+    return 0;
 }

@@ -10,16 +10,18 @@
 #include "text/text.h"
 #include "unreel/unreel.h"
 
+struct light;
+
 struct unreel_engine {
     atomic_int refs; /* the owner and every session */
     unreel_log log;
     pthread_mutex_t device; /* held by whoever works on the device, a step at a time */
     struct backend *backend;
     struct model_folder folder;
-    struct weights *transformer_weights, *vae_weights, *light_weights;
+    struct weights *transformer_weights, *vae_weights;
     struct transformer transformer;
     struct vae *vae;
-    struct taehv *light;            /* NULL until a session asks for it */
+    struct light *lights;           /* those that sessions have asked for */
     struct tokenizer *tokenizer;    /* NULL until the first prompt */
     struct text_encoder *text;      /* likewise */
 };
@@ -29,22 +31,25 @@ void engine_ref(struct unreel_engine *engine);
 /* Bytes of the transformer's and the VAE's tensors in their files. */
 uint64_t engine_weight_bytes(const struct unreel_engine *engine);
 
-/* Takes the device for a session, whose operations stop when *cancel becomes true (NULL: never). */
-void engine_lock(struct unreel_engine *engine, const atomic_bool *cancel);
+/* Takes the device for a session, whose operations stop when *cancel becomes true (NULL: never) and
+ * log what fails to `log`. */
+void engine_lock(struct unreel_engine *engine, const atomic_bool *cancel, const unreel_log *log);
 
 /* Gives it back in working order, and returns the status the session's operations left. */
 int engine_unlock(struct unreel_engine *engine);
 
 /* Opens the tokenizer if it is not open yet. With the device taken. */
-int engine_tokenizer(struct unreel_engine *engine);
+int engine_tokenizer(struct unreel_engine *engine, const unreel_log *log);
 
 /* Prompt to at most text_len token ids, which are the caller's to free: how many, or a negative code.
  * From any thread, without the device, once the tokenizer is open. */
-int engine_tokenize(struct unreel_engine *engine, const char *prompt, int32_t **ids);
+int engine_tokenize(struct unreel_engine *engine, const char *prompt, int32_t **ids,
+                    const unreel_log *log);
 
 /* Tokens to embedding f32 [text_len, text_dim] in backend memory. With the device taken. */
 int engine_encode(struct unreel_engine *engine, const int32_t *ids, int count, struct tensor embeds);
 
-/* The light decoder's weights ("decoder_path", or the model folder's), opened at the first call. With
- * the device taken. */
-int engine_light(struct unreel_engine *engine, const char *path);
+/* The light decoder ("decoder_path", NULL: the model folder's), opened when its file is first asked
+ * for. With the device taken. */
+int engine_light(struct taehv **light, struct unreel_engine *engine, const char *path,
+                 const unreel_log *log);

@@ -44,6 +44,22 @@ static int given_frames(const unreel_clip *clip, const unreel_log *log)
     return 1 + (clip->frames - 1) / 4;
 }
 
+/* The clip's latent frames must be whole blocks, but for a first one that stands alone. */
+static int check_given(const struct block_plan *plan, const unreel_clip *clip,
+                       const unreel_log *log)
+{
+    int64_t first = plan->first_alone ? 1 : 0, blocks = (plan->given - first) / plan->block;
+    if (!plan->given || (plan->given - first) % plan->block == 0)
+        return 0;
+    int64_t below = first + blocks * plan->block, above = below + plan->block;
+    return log_error(log, UNREEL_EINVAL,
+                     "clip: %d pictures are %lld latent frames, which do not fit blocks of %d%s: "
+                     "%lld or %lld pictures would",
+                     clip->frames, (long long)plan->given, plan->block,
+                     first ? " after an independent first frame" : "",
+                     below ? (long long)pictures_of(below) : 1, (long long)pictures_of(above));
+}
+
 /* Pictures to latents, once. With the device taken. */
 static int encode_clip(struct unreel_session *s, const unreel_clip *clip, int given)
 {
@@ -57,11 +73,11 @@ static int encode_clip(struct unreel_session *s, const unreel_clip *clip, int gi
     float *host = malloc((size_t)(height * width * 3) * sizeof *host);
     int code = backend_status(e->backend);
     if (code == 0 && !host)
-        code = log_error(&e->log, UNREEL_ENOMEM, "clip: out of memory");
+        code = log_error(session_log(s), UNREEL_ENOMEM, "clip: out of memory");
     for (int i = 0; code == 0 && i < clip->frames; i++) {
-        code = image_resize(host, (int)width, (int)height,
-                            clip->rgb + (size_t)i * clip->frames_stride, clip->width, clip->height,
-                            clip->stride, &e->log);
+        code =
+            image_resize(host, (int)width, (int)height, clip->rgb + (size_t)i * clip->frames_stride,
+                         clip->width, clip->height, clip->stride, session_log(s));
         if (code == 0)
             backend_upload(e->backend, tensor_slice(pixels, 0, i, 1),
                            tensor_make(host, TENSOR_F32, SHAPE(1, height, width, 3)));
@@ -82,12 +98,12 @@ static int encode_clip(struct unreel_session *s, const unreel_clip *clip, int gi
     return code;
 }
 
-static int encode(struct unreel_engine *e, const char *prompt, struct tensor embeds)
+static int encode(struct unreel_session *s, const char *prompt, struct tensor embeds)
 {
     int32_t *ids = NULL;
-    int code = engine_tokenize(e, prompt, &ids);
+    int code = engine_tokenize(s->engine, prompt, &ids, session_log(s));
     if (code > 0)
-        code = engine_encode(e, ids, code, embeds);
+        code = engine_encode(s->engine, ids, code, embeds);
     free(ids);
     return code;
 }
@@ -99,16 +115,16 @@ static int encode_prompts(struct unreel_session *s)
     text_blend_init(&s->text, &s->arena, e->transformer.config.text_len, e->transformer.text_dim);
     int code = backend_status(e->backend);
     if (code == 0)
-        code = engine_tokenizer(e);
+        code = engine_tokenizer(e, session_log(s));
     if (code == 0)
-        code = encode(e, s->settings.prompt, s->text.to);
+        code = encode(s, s->settings.prompt, s->text.to);
     struct tensor negative = {0};
     if (code == 0) {
         text_blend_begin(&s->text, 1);
         text_blend_step(&s->text);
         if (!s->settings.rollout.steps) {
             negative = s->text.from; /* free until the next blend begins */
-            code = encode(e, s->settings.negative ? s->settings.negative : "", negative);
+            code = encode(s, s->settings.negative ? s->settings.negative : "", negative);
         }
     }
     if (code == 0) {
@@ -125,9 +141,10 @@ static int open_decoder(struct unreel_session *s)
     const struct rollout_config *r = &s->settings.rollout;
     if (!s->settings.light)
         return vae_decoder_open(&s->decoder, e->vae, r->h, r->w, DECODE_CHUNK);
-    int code = engine_light(e, s->settings.decoder_path);
+    struct taehv *light;
+    int code = engine_light(&light, e, s->settings.decoder_path, session_log(s));
     if (code == 0)
-        code = taehv_decoder_open(&s->decoder, e->light, r->h, r->w, DECODE_CHUNK);
+        code = taehv_decoder_open(&s->decoder, light, r->h, r->w, DECODE_CHUNK);
     return code;
 }
 
@@ -149,7 +166,7 @@ static int open_on_device(struct unreel_session *s, const unreel_clip *clip, int
 static int open_files(struct unreel_session *s)
 {
     const struct rollout_config *r = &s->settings.rollout;
-    const unreel_log *log = &s->engine->log;
+    const unreel_log *log = session_log(s);
     int code = 0;
     if (s->settings.noise_path)
         code = noise_file_open(&s->noise_file, s->settings.noise_path, r->h, r->w, r->plan.given,
@@ -165,7 +182,7 @@ static int open_queue(struct unreel_session *s)
     const struct session_settings *set = &s->settings;
     s->pool = frame_pool_create(set->width, set->height, set->format);
     if (!s->pool || frame_queue_init(&s->queue, QUEUE_CHUNKS * 4 * set->rollout.plan.block) < 0)
-        return log_error(&s->engine->log, UNREEL_ENOMEM, "session: out of memory");
+        return log_error(session_log(s), UNREEL_ENOMEM, "session: out of memory");
     s->stats.pictures_total = pictures_of(set->rollout.plan.frames);
     s->stats.width = set->width;
     s->stats.height = set->height;
@@ -180,16 +197,18 @@ static int open_queue(struct unreel_session *s)
 
 static int open_all(struct unreel_session *s, const unreel_clip *clip)
 {
-    const unreel_log *log = &s->engine->log;
+    const unreel_log *log = session_log(s);
     int given = given_frames(clip, log);
     if (given < 0)
         return given;
     int code = session_settings_read(&s->settings, s->options, given);
     if (code == 0)
+        code = check_given(&s->settings.rollout.plan, clip, log);
+    if (code == 0)
         code = open_files(s);
     if (code < 0)
         return code;
-    engine_lock(s->engine, NULL);
+    engine_lock(s->engine, NULL, log);
     code = open_on_device(s, clip, given);
     int status = engine_unlock(s->engine);
     if (code == 0)
@@ -215,7 +234,7 @@ int unreel_session_open(unreel_session **session, unreel_engine *engine,
         if (s)
             unreel_options_destroy(s->options);
         free(s);
-        return log_error(&engine->log, UNREEL_ENOMEM, "session: out of memory");
+        return log_error(options_log(options), UNREEL_ENOMEM, "session: out of memory");
     }
     pthread_cond_init(&s->steered, NULL);
     s->engine = engine;
@@ -246,6 +265,11 @@ void unreel_session_close(unreel_session *session)
     struct unreel_session *s = session;
     if (!s)
         return;
+    if (s->deliverer_runs && pthread_equal(s->deliverer, pthread_self())) {
+        log_error(session_log(s), UNREEL_EINVAL,
+                  "session: not closed: its own delivery called for it and would wait for itself");
+        return;
+    }
     unreel_session_cancel(s);
     if (s->queue.ring)
         frame_queue_stop(&s->queue);
@@ -253,7 +277,7 @@ void unreel_session_close(unreel_session *session)
         pthread_join(s->worker, NULL);
     if (s->deliverer_runs)
         pthread_join(s->deliverer, NULL);
-    engine_lock(s->engine, NULL);
+    engine_lock(s->engine, NULL, session_log(s));
     rollout_close(&s->rollout);
     video_decoder_close(s->decoder);
     if (s->arena.backend)
@@ -294,7 +318,7 @@ static void *deliver(void *session)
 
 int unreel_session_deliver(unreel_session *session, unreel_frame_fn receive, void *opaque)
 {
-    const unreel_log *log = &session->engine->log;
+    const unreel_log *log = session_log(session);
     if (session->deliverer_runs)
         return log_error(log, UNREEL_EINVAL, "session: pictures are already delivered");
     session->receive = receive;
@@ -311,9 +335,16 @@ static int compare_floats(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Puts the times in order. */
+static double percentile(float *times, int count, int percent)
+{
+    qsort(times, (size_t)count, sizeof *times, compare_floats);
+    return times[(count - 1) * percent / 100];
+}
+
 void unreel_session_stats(unreel_session *session, unreel_stats *stats)
 {
-    float times[CHUNK_TIMES];
+    float times[CHUNK_TIMES], first[CHUNK_TIMES];
     int waiting = frame_queue_count(&session->queue);
     pthread_mutex_lock(&session->lock);
     *stats = session->stats;
@@ -321,11 +352,12 @@ void unreel_session_stats(unreel_session *session, unreel_stats *stats)
     stats->seconds_total =
         (session->ended > 0 ? session->ended : clock_seconds()) - session->opened;
     memcpy(times, session->chunk_times, sizeof times);
+    memcpy(first, session->first_times, sizeof first);
     pthread_mutex_unlock(&session->lock);
     int count = stats->chunks < CHUNK_TIMES ? (int)stats->chunks : CHUNK_TIMES;
-    qsort(times, (size_t)count, sizeof *times, compare_floats);
     if (count) {
-        stats->chunk_p50 = times[(count - 1) / 2];
-        stats->chunk_p99 = times[(count - 1) * 99 / 100];
+        stats->chunk_p50 = percentile(times, count, 50);
+        stats->chunk_p99 = percentile(times, count, 99);
+        stats->chunk_first = percentile(first, count, 50);
     }
 }

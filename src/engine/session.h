@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "config/options.h"
 #include "engine/engine.h"
 #include "engine/frame.h"
 #include "engine/frame_queue.h"
@@ -52,16 +53,25 @@ struct unreel_session {
     double asked;    /* clock: when that was */
     unsigned flags;  /* of the next picture, enum unreel_frame_flags */
     bool discarding; /* pictures up to the next chunk border go nowhere */
+    double waited;   /* seconds that pictures of this chunk waited for room */
+    double first;    /* clock: when its first pictures were ready; 0: not yet */
 
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t steered; /* a pause ended, or the session is cancelled */
     struct change change;
     char *prompt;  /* the newest asked for */
     int finished;  /* status that ended the video; 0: it goes on */
+    bool last;     /* no chunk follows the one that is decoded now */
     unreel_stats stats;
     double opened, ended; /* clock; ended 0: still at work */
-    float chunk_times[CHUNK_TIMES];
+    float chunk_times[CHUNK_TIMES], first_times[CHUNK_TIMES];
 };
+
+/* Where the session's messages go. */
+static inline const unreel_log *session_log(const struct unreel_session *session)
+{
+    return options_log(session->options);
+}
 
 /* The worker thread: makes the video, ends the queue. */
 void *session_work(void *session);

@@ -35,8 +35,10 @@ static bool queue_picture(struct unreel_session *s, unreel_frame *frame, int64_t
     frame->chunk = chunk;
     frame->time = (double)frame->index / s->settings.fps;
     frame->scene = s->scene;
-    frame->flags = flags;
+    frame->flags = frame->index ? flags : 0;
+    double begin = clock_seconds();
     enum frame_queue_result result = frame_queue_push(&s->queue, frame);
+    s->waited += clock_seconds() - begin;
     if (result == FRAME_QUEUED) {
         s->flags = 0;
     } else if (result == FRAME_DROPPED) { /* a gap: what follows would only show it */
@@ -66,7 +68,7 @@ static bool deliver_pictures(struct unreel_session *s, struct tensor latents, in
     struct backend *b = s->engine->backend;
     int count = 0;
     double begin = clock_seconds();
-    engine_lock(s->engine, &s->cancel);
+    engine_lock(s->engine, &s->cancel, session_log(s));
     struct tensor pixels = video_decoder_decode(s->decoder, latents);
     int64_t pictures = pixels.data && !s->discarding ? pixels.shape[0] : 0;
     for (int64_t i = 0; i < pictures && backend_ready(b); i++) {
@@ -87,9 +89,11 @@ static bool deliver_pictures(struct unreel_session *s, struct tensor latents, in
         frames[count++] = frame;
     }
     int code = engine_unlock(s->engine);
-    double seconds = clock_seconds() - begin;
+    double now = clock_seconds();
+    if (!s->first)
+        s->first = now;
     pthread_mutex_lock(&s->lock);
-    s->stats.seconds_decode += seconds;
+    s->stats.seconds_decode += now - begin;
     if (pixels.data && s->discarding)
         s->stats.pictures_dropped += pixels.shape[0];
     pthread_mutex_unlock(&s->lock);
@@ -122,7 +126,9 @@ static bool decode_block(struct unreel_session *s, struct tensor latents, int64_
 static void count_chunk(struct unreel_session *s, const struct chunk *chunk)
 {
     pthread_mutex_lock(&s->lock);
-    s->chunk_times[chunk->index % CHUNK_TIMES] = (float)(clock_seconds() - chunk->begin);
+    s->chunk_times[chunk->index % CHUNK_TIMES] =
+        (float)(clock_seconds() - chunk->begin - s->waited);
+    s->first_times[chunk->index % CHUNK_TIMES] = (float)(s->first - chunk->begin);
     s->stats.chunks = chunk->index + 1;
     s->stats.latent_frames = s->rollout.done;
     s->stats.seconds_denoise = s->rollout.times.denoise;
@@ -130,11 +136,23 @@ static void count_chunk(struct unreel_session *s, const struct chunk *chunk)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* After the last chunk's latents no border comes at which a change could take effect: its pictures
+ * are the video's end, and are kept. */
+static void note_last(struct unreel_session *s)
+{
+    if (rollout_left(&s->rollout))
+        return;
+    pthread_mutex_lock(&s->lock);
+    s->last = true;
+    frame_queue_hurry(&s->queue, false);
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* The given latents, or as many as the video has room for: into the cache and out as pictures. */
 static bool give(struct unreel_session *s, int64_t chunk)
 {
     struct tensor given = tensor_slice(s->given, 0, 0, s->rollout.plan.given);
-    engine_lock(s->engine, &s->cancel);
+    engine_lock(s->engine, &s->cancel, session_log(s));
     rollout_give(&s->rollout, given);
     if (s->settings.latents_path)
         latents_file_add(&s->latents_file, s->engine->backend, given);
@@ -143,6 +161,7 @@ static bool give(struct unreel_session *s, int64_t chunk)
         end_video(s, code);
         return false;
     }
+    note_last(s);
     return decode_block(s, given, chunk);
 }
 
@@ -150,7 +169,8 @@ static bool give(struct unreel_session *s, int64_t chunk)
 static int make_chunk(struct unreel_session *s, int64_t index)
 {
     struct chunk chunk = {.index = index, .begin = clock_seconds()};
-    engine_lock(s->engine, &s->cancel);
+    s->waited = s->first = 0;
+    engine_lock(s->engine, &s->cancel, session_log(s));
     struct tensor latents = rollout_next(&s->rollout);
     if (latents.data && s->settings.latents_path)
         latents_file_add(&s->latents_file, s->engine->backend, latents);
@@ -159,6 +179,7 @@ static int make_chunk(struct unreel_session *s, int64_t index)
         return code;
     if (!latents.data)
         return UNREEL_END;
+    note_last(s);
     if (!decode_block(s, latents, index))
         return UNREEL_ECANCELED;
     count_chunk(s, &chunk);
@@ -184,8 +205,9 @@ static void say_what_is_unshown(struct unreel_session *s)
     bool unshown = s->stats.scene_asked > s->stats.scene;
     pthread_mutex_unlock(&s->lock);
     if (unshown)
-        log_warning(&s->engine->log, "the last change came after the video's last chunk had begun: no "
-                                     "picture shows it");
+        log_warning(session_log(s),
+                    "the last change came after the video's last chunk had begun: no "
+                    "picture shows it");
 }
 
 void *session_work(void *session)
@@ -195,7 +217,7 @@ void *session_work(void *session)
     for (int64_t index = 0; code == 0; index++)
         code = work(s, index);
     if (code == UNREEL_END && s->settings.latents_path) {
-        int saved = latents_file_save(&s->latents_file, &s->engine->log);
+        int saved = latents_file_save(&s->latents_file, session_log(s));
         if (saved < 0)
             code = saved;
     }

@@ -20,7 +20,7 @@ static int64_t ask(struct unreel_session *s)
 /* Refuses prompts that could not be encoded later. */
 static int check_prompt(const struct unreel_session *s, const char *prompt, enum unreel_switch how)
 {
-    const unreel_log *log = &s->engine->log;
+    const unreel_log *log = session_log(s);
     if (!prompt)
         return log_error(log, UNREEL_EINVAL, "prompt: none given");
     if (strnlen(prompt, UNREEL_PROMPT_MAX + 1) > UNREEL_PROMPT_MAX)
@@ -38,13 +38,13 @@ int64_t unreel_session_set_prompt(unreel_session *session, const char *prompt,
     int code = check_prompt(s, prompt, how);
     if (code < 0)
         return code;
-    int tokens = engine_tokenize(s->engine, prompt, &ids);
+    int tokens = engine_tokenize(s->engine, prompt, &ids, session_log(s));
     if (tokens < 0)
         return tokens;
     char *copy = strdup(prompt);
     if (!copy) {
         free(ids);
-        return log_error(&s->engine->log, UNREEL_ENOMEM, "prompt: out of memory");
+        return log_error(session_log(s), UNREEL_ENOMEM, "prompt: out of memory");
     }
     pthread_mutex_lock(&s->lock);
     int64_t number = ask(s);
@@ -56,7 +56,7 @@ int64_t unreel_session_set_prompt(unreel_session *session, const char *prompt,
         s->change.tokens = tokens;
         s->change.how = how == UNREEL_SWITCH_DEFAULT ? s->settings.prompt_switch : how;
         s->change.eager = eager;
-        frame_queue_hurry(&s->queue, eager);
+        frame_queue_hurry(&s->queue, eager && !s->last);
         copy = before;
         ids = ids_before;
     }
@@ -69,7 +69,7 @@ int64_t unreel_session_set_prompt(unreel_session *session, const char *prompt,
 int64_t unreel_session_set_seed(unreel_session *session, int64_t seed)
 {
     struct unreel_session *s = session;
-    const unreel_log *log = &s->engine->log;
+    const unreel_log *log = session_log(s);
     if (seed < 0)
         return log_error(log, UNREEL_EINVAL, "seed %lld: below 0", (long long)seed);
     if (s->settings.noise_path)
@@ -213,7 +213,7 @@ int session_border(struct unreel_session *session, bool *again)
         s->settings.noise.seed = (uint64_t)change.seed;
     if (change.reset)
         s->noise_file.next = 0;
-    engine_lock(s->engine, &s->cancel);
+    engine_lock(s->engine, &s->cancel, session_log(s));
     int code = change_scene(s, &change);
     int status = engine_unlock(s->engine);
     if (code == 0)

@@ -117,6 +117,9 @@ static void test_clip(unreel_engine *e)
     clip.frames = 8;
     CHECK(unreel_session_open(&s, e, o, &clip) == UNREEL_EINVAL && !s);
     CHECK_MSG(strstr(test_message, "5 or 9"), "%s", test_message);
+    clip.frames = 5; /* 2 latent frames */
+    CHECK(unreel_session_open(&s, e, o, &clip) == UNREEL_EINVAL && !s);
+    CHECK_MSG(strstr(test_message, "1 or 9 pictures"), "%s", test_message);
     clip.frames = 9;
     CHECK(unreel_session_open(&s, e, o, &clip) == 0);
     pull_all(s);
@@ -201,6 +204,30 @@ static void receive(void *opaque, unreel_frame *frame, int status)
     pthread_mutex_unlock(&d->lock);
 }
 
+static void close_from_within(void *opaque, unreel_frame *frame, int status)
+{
+    if (frame && frame->index == 0)
+        unreel_session_close(*(unreel_session **)opaque);
+    if (!frame && status == UNREEL_END)
+        *(unreel_session **)opaque = NULL;
+}
+
+/* A delivery that closes its own session is refused, and goes on. */
+static void test_close_from_within(unreel_engine *e)
+{
+    unreel_options *o = options_for("a red fox", "6");
+    unreel_session *s = NULL;
+    test_message[0] = 0;
+    CHECK(unreel_session_open(&s, e, o, NULL) == 0);
+    unreel_session *session = s;
+    CHECK(unreel_session_deliver(session, close_from_within, &s) == 0);
+    for (int i = 0; i < 6000 && s; i++)
+        usleep(10000);
+    CHECK(!s && strstr(test_message, "not closed"));
+    unreel_session_close(session);
+    unreel_options_destroy(o);
+}
+
 static void test_delivery(unreel_engine *e)
 {
     unreel_options *o = options_for("a red fox", "6");
@@ -246,6 +273,12 @@ static void test_cancel(unreel_engine *e)
     unreel_options_destroy(o);
 }
 
+static void write_own(void *opaque, int level, const char *message)
+{
+    if (level <= UNREEL_LOG_WARNING)
+        snprintf(opaque, 2048, "%s", message);
+}
+
 static void refuse(unreel_engine *e, const char *name, const char *value, const char *message)
 {
     unreel_options *o = options_for("a red fox", "12");
@@ -273,6 +306,54 @@ static void test_refusals(unreel_engine *e)
     unreel_options_set(o, "model", "/nonexistent");
     CHECK(unreel_engine_open(&none, o) == UNREEL_EIO && !none);
     CHECK(strstr(test_message, "/nonexistent"));
+    unreel_options_destroy(o);
+}
+
+/* Messages of a session go where its own options say. */
+static void test_log_of_session(unreel_engine *e)
+{
+    char own[2048] = "", *huge = malloc(UNREEL_PROMPT_MAX + 2);
+    const unreel_log log = {.write = write_own, .opaque = own};
+    unreel_options *o = options_for("a red fox", "20"), *mine = unreel_options_create(&log);
+    unreel_session *s = NULL;
+    const unreel_option_info *info;
+    for (size_t i = 0; (info = unreel_option_at(i)); i++)
+        if (unreel_options_is_set(o, info->name))
+            unreel_options_set(mine, info->name, unreel_options_get(o, info->name));
+    test_message[0] = 0;
+    CHECK(unreel_session_open(&s, e, mine, NULL) == UNREEL_EINVAL && !s);
+    CHECK_MSG(strstr(own, "18 or 21") && !test_message[0], "'%s', '%s'", own, test_message);
+    unreel_options_set(mine, "num_output_frames", "3");
+    CHECK(unreel_session_open(&s, e, mine, NULL) == 0);
+    memset(huge, 'x', UNREEL_PROMPT_MAX + 1);
+    huge[UNREEL_PROMPT_MAX + 1] = 0;
+    CHECK(unreel_session_set_prompt(s, huge, UNREEL_SWITCH_CUT, 0) == UNREEL_EINVAL);
+    CHECK(unreel_session_set_prompt(s, "a \xff fox", UNREEL_SWITCH_CUT, 0) == UNREEL_EFORMAT);
+    CHECK_MSG(!strstr(own, "18 or 21") && !test_message[0], "'%s', '%s'", own, test_message);
+    unreel_session_close(s);
+    refuse(e, "num_output_frames", "20", "18 or 21"); /* the next one's own again */
+    free(huge);
+    unreel_options_destroy(mine);
+    unreel_options_destroy(o);
+}
+
+/* Every session has the light decoder that it asks for, whichever was opened before. */
+static void test_light(unreel_engine *e)
+{
+    char path[4200];
+    const char *end = strstr(model, "/nano/");
+    unreel_options *o = options_for("a red fox", "3");
+    unreel_session *s = NULL;
+    snprintf(path, sizeof path, "%.*s/taehv/taew2_1.safetensors", end ? (int)(end - model) : 0,
+             model);
+    unreel_options_set(o, "decoder", "taehv");
+    unreel_options_set(o, "decoder_path", path);
+    for (int i = 0; i < 2; i++)
+        CHECK(make(e, o, NULL).pictures == 9);
+    unreel_options_set(o, "decoder_path", "/nonexistent.safetensors");
+    CHECK(unreel_session_open(&s, e, o, NULL) == UNREEL_EIO && !s);
+    CHECK_MSG(strstr(test_message, "/nonexistent.safetensors"), "%s", test_message);
+    unreel_session_close(s);
     unreel_options_destroy(o);
 }
 
@@ -340,8 +421,11 @@ int main(int argc, char **argv)
     test_two_at_once(e);
     test_frames_outlive();
     test_delivery(e);
+    test_close_from_within(e);
     test_cancel(e);
     test_refusals(e);
+    test_log_of_session(e);
+    test_light(e);
     test_latents(e);
     test_endless(e, argc > 3 ? atoll(argv[3]) : 300);
     unreel_engine_close(e);

@@ -1,112 +1,7 @@
-/* Sessions steered while they run, on the small golden model: prompts, seeds, reset, pause, dropped
- * pictures, and anything in any order from several threads. */
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-
-#include "engine/engine.h"
-#include "nano.h"
-
-enum {
-    WAITING = 24,  /* pictures that fit the queue: the worker then waits in the third chunk, */
-    BORDER = 33,   /* so that a change takes effect with this picture */
-    PICTURES = 90, /* that are compared */
-};
-
-#define FOX "a red fox"
-#define BOAT "a blue boat"
-
-struct picture {
-    uint64_t sum;
-    int64_t chunk, scene;
-    unsigned flags;
-};
-
-static unreel_options *endless(void)
-{
-    return options_for(FOX, "0");
-}
-
-static unreel_session *open_session(unreel_engine *e, const unreel_options *o)
-{
-    unreel_session *s = NULL;
-    CHECK_MSG(unreel_session_open(&s, e, o, NULL) == 0, "%s", test_message);
-    return s;
-}
-
-/* Pictures [from, to) of a session; how many came. */
-static int pull(unreel_session *s, struct picture *p, int from, int to)
-{
-    for (int i = from; i < to; i++) {
-        unreel_frame *f;
-        if (unreel_session_pull(s, &f, -1) < 0)
-            return i - from;
-        CHECK(f->index == i && fabs(f->time - i / 16.0) < 1e-9);
-        p[i] = (struct picture){picture_sum(1, f), f->chunk, f->scene, f->flags};
-        unreel_frame_unref(f);
-    }
-    return to - from;
-}
-
-static unreel_stats stats_of(unreel_session *s)
-{
-    unreel_stats stats;
-    unreel_session_stats(s, &stats);
-    return stats;
-}
-
-/* Until the worker waits for room in the queue. */
-static void wait_full(unreel_session *s)
-{
-    for (int i = 0; i < 6000; i++) {
-        if (stats_of(s).pictures_waiting == WAITING)
-            return;
-        usleep(10000);
-    }
-    CHECK_MSG(0, "the queue never filled");
-}
-
-/* What a session that nobody steers shows. */
-static void plain_video(unreel_engine *e, const unreel_options *o, struct picture *p, int count)
-{
-    unreel_session *s = open_session(e, o);
-    CHECK(pull(s, p, 0, count) == count);
-    for (int i = 0; i < count; i++)
-        CHECK(p[i].scene == 0 && p[i].flags == 0);
-    unreel_session_close(s);
-}
-
-/* How many of the pictures [from, to) are the same, those of q being `shift` further on. */
-static int same(const struct picture *p, const struct picture *q, int from, int to, int shift)
-{
-    int count = 0;
-    for (int i = from; i < to; i++)
-        count += p[i].sum == q[i + shift].sum;
-    return count;
-}
-
-static int flagged(const struct picture *p, int from, int to, unsigned flag)
-{
-    int count = 0;
-    for (int i = from; i < to; i++)
-        count += (p[i].flags & flag) != 0;
-    return count;
-}
+/* Sessions steered while they run, on the small golden model: prompts, seeds, reset, bad input. */
+#include "steer.h"
 
 /* ---- prompts ----------------------------------------------------------------------------------- */
-
-/* Up to the border nothing changes, with it everything. Runs the session that far; the caller closes it. */
-static unreel_session *switched(unreel_engine *e, const unreel_options *o, enum unreel_switch how,
-                                struct picture *p)
-{
-    unreel_session *s = open_session(e, o);
-    wait_full(s);
-    CHECK(unreel_session_set_prompt(s, BOAT, how, 0) == 1);
-    unreel_stats stats = stats_of(s);
-    CHECK(stats.scene_asked == 1 && stats.scene == 0 && stats.seconds_change == 0);
-    CHECK(pull(s, p, 0, PICTURES) == PICTURES);
-    return s;
-}
 
 static void test_switch(unreel_engine *e, const struct picture *plain, enum unreel_switch how,
                         struct picture *p)
@@ -293,119 +188,6 @@ static void test_image(unreel_engine *e)
     unreel_options_destroy(o);
 }
 
-/* A change while the last chunk is made: no picture shows it, and a warning says so. */
-static void test_too_late(unreel_engine *e)
-{
-    static struct picture p[PICTURES];
-    unreel_options *o = options_for(FOX, "9");
-    unreel_session *s = open_session(e, o);
-    wait_full(s); /* in the third of three blocks */
-    test_message[0] = 0;
-    CHECK(unreel_session_set_prompt(s, BOAT, UNREEL_SWITCH_CUT, 0) == 1);
-    CHECK(pull(s, p, 0, PICTURES) == 33);
-    unreel_session_close(s);
-    for (int i = 0; i < 33; i++)
-        CHECK(p[i].scene == 0);
-    CHECK_MSG(strstr(test_message, "no picture shows it"), "%s", test_message);
-    unreel_options_destroy(o);
-}
-
-/* ---- pause --------------------------------------------------------------------------------------- */
-
-static void test_pause(unreel_engine *e, const struct picture *plain)
-{
-    static struct picture p[PICTURES];
-    unreel_options *o = endless();
-    unreel_session *s = open_session(e, o);
-    unreel_frame *f;
-    wait_full(s);
-    unreel_session_pause(s, 1);
-    CHECK(stats_of(s).paused == 1);
-    CHECK(pull(s, p, 0, BORDER) == BORDER); /* what was made, the chunk at work included */
-    CHECK(unreel_session_pull(s, &f, 300) == UNREEL_EAGAIN);
-    CHECK(stats_of(s).chunks == 3);
-    unreel_session_pause(s, 0);
-    CHECK(pull(s, p, BORDER, PICTURES) == PICTURES - BORDER && !stats_of(s).paused);
-    CHECK(same(p, plain, 0, PICTURES, 0) == PICTURES);
-    CHECK(stats_of(s).scene == 0 && flagged(p, 0, PICTURES, ~0u) == 0);
-    unreel_session_close(s);
-
-    /* Changes wait for the end of the pause; a paused session can be cancelled and closed. */
-    s = open_session(e, o);
-    wait_full(s);
-    unreel_session_pause(s, 1);
-    CHECK(unreel_session_set_prompt(s, BOAT, UNREEL_SWITCH_RECACHE, 0) == 1);
-    CHECK(pull(s, p, 0, BORDER) == BORDER && unreel_session_pull(s, &f, 200) == UNREEL_EAGAIN);
-    CHECK(stats_of(s).scene == 0);
-    unreel_session_pause(s, 0);
-    CHECK(pull(s, p, BORDER, BORDER + 1) == 1 && p[BORDER].scene == 1);
-    unreel_session_pause(s, 1);
-    unreel_session_cancel(s);
-    int code;
-    while ((code = unreel_session_pull(s, &f, -1)) == 0)
-        unreel_frame_unref(f);
-    CHECK(code == UNREEL_ECANCELED && unreel_session_reset(s) == UNREEL_ECANCELED);
-    unreel_session_close(s);
-    s = open_session(e, o);
-    unreel_session_pause(s, 1);
-    unreel_session_close(s);
-    unreel_options_destroy(o);
-}
-
-/* ---- dropped pictures ------------------------------------------------------------------------------ */
-
-static void test_eager(unreel_engine *e, const struct picture *plain)
-{
-    static struct picture p[PICTURES], q[PICTURES];
-    unreel_options *o = endless();
-    unreel_session *s = open_session(e, o);
-    wait_full(s);
-    CHECK(pull(s, p, 0, 5) == 5);
-    wait_full(s); /* 5 taken, 24 waiting, 4 of the third chunk still to come */
-    CHECK(unreel_session_set_prompt(s, BOAT, UNREEL_SWITCH_RECACHE, 1) == 1);
-    for (int i = 0; i < 6000 && stats_of(s).scene == 0; i++)
-        usleep(10000);
-    CHECK(stats_of(s).pictures_dropped == BORDER - 5); /* nothing was waited for */
-    CHECK(pull(s, p, 5, PICTURES) == PICTURES - 5);
-    CHECK(p[5].scene == 1 && p[5].flags == UNREEL_FRAME_CHANGE && p[5].chunk == 3);
-    CHECK(same(p, plain, 0, 5, 0) == 5);
-    unreel_stats stats = stats_of(s);
-    CHECK(stats.pictures == PICTURES + stats.pictures_waiting);
-    unreel_session_close(s);
-    /* What is shown is what an ordinary change shows. */
-    unreel_session_close(switched(e, o, UNREEL_SWITCH_RECACHE, q));
-    CHECK(same(p, q, 5, PICTURES - BORDER + 5, BORDER - 5) == PICTURES - BORDER);
-
-    /* A cut that nobody saw is still one, and a later change that is not eager keeps pictures. */
-    s = open_session(e, o);
-    wait_full(s);
-    CHECK(unreel_session_set_prompt(s, BOAT, UNREEL_SWITCH_CUT, 0) == 1);
-    CHECK(pull(s, p, 0, 20) == 20);
-    wait_full(s);
-    CHECK(stats_of(s).scene == 1);
-    CHECK(unreel_session_set_prompt(s, FOX, UNREEL_SWITCH_BLEND, 1) == 2);
-    for (int i = 0; i < 6000 && stats_of(s).scene == 1; i++)
-        usleep(10000);
-    CHECK(pull(s, p, 20, 60) == 40);
-    CHECK(p[20].scene == 2 && p[20].flags == (UNREEL_FRAME_CUT | UNREEL_FRAME_CHANGE));
-    CHECK(flagged(p, 0, 60, ~0u) == 1);
-    unreel_session_close(s);
-
-    /* The later prompt says whether pictures are dropped. */
-    unreel_frame *f;
-    s = open_session(e, o);
-    unreel_session_pause(s, 1);
-    while (unreel_session_pull(s, &f, 500) == 0) /* until the worker is idle */
-        unreel_frame_unref(f);
-    CHECK(unreel_session_set_prompt(s, BOAT, UNREEL_SWITCH_CUT, 1) == 1);
-    CHECK(unreel_session_set_prompt(s, BOAT, UNREEL_SWITCH_CUT, 0) == 2);
-    unreel_session_pause(s, 0);
-    wait_full(s);
-    CHECK(stats_of(s).pictures_dropped == 0);
-    unreel_session_close(s);
-    unreel_options_destroy(o);
-}
-
 /* ---- bad input -------------------------------------------------------------------------------------- */
 
 static void test_refusals(unreel_engine *e)
@@ -437,149 +219,10 @@ static void test_refusals(unreel_engine *e)
     unreel_options_destroy(o);
 }
 
-/* ---- long videos -------------------------------------------------------------------------------------- */
-
-/* With the window computed again every 50 chunks: the same memory at the end as after a warm-up, and
- * none allocated on the device once the session is open. */
-static void test_endless(unreel_engine *e, int64_t latent_frames)
-{
-    unreel_options *o = endless();
-    unreel_options_set(o, "rotary", "relative");
-    e->backend->bytes_peak = e->backend->bytes; /* not that of the sessions before */
-    unreel_session *s = open_session(e, o);
-    int64_t total = 1 + 4 * (latent_frames - 1), change = 0, asked = 0;
-    uint64_t device = e->backend->bytes_peak;
-    long warm = 0;
-    for (int64_t i = 0; i < total; i++) {
-        unreel_frame *f;
-        if (unreel_session_pull(s, &f, -1) < 0 || f->index != i || f->scene < change) {
-            CHECK_MSG(0, "picture %lld", (long long)i);
-            break;
-        }
-        change = f->scene;
-        if (f->chunk / 50 >= asked) {
-            asked++;
-            CHECK(unreel_session_set_prompt(s, asked % 2 ? BOAT : FOX, UNREEL_SWITCH_RECACHE, 0) ==
-                  asked);
-        }
-        unreel_frame_unref(f);
-        if (i == 800)
-            warm = resident_kb();
-    }
-    long grown = resident_kb() - warm;
-#ifdef __SANITIZE_ADDRESS__ /* keeps what is freed for a while, up to 256 MB */
-    grown -= 256 << 10;
-#endif
-    CHECK_MSG(warm > 0 && grown < 1024, "%ld kB more after %lld latent frames", grown,
-              (long long)latent_frames);
-    CHECK(e->backend->bytes_peak == device);
-    CHECK(change >= asked - 1 && asked == latent_frames / 3 / 50 + (latent_frames / 3 % 50 > 0));
-    unreel_session_close(s);
-    unreel_options_destroy(o);
-}
-
-/* ---- anything in any order ----------------------------------------------------------------------------- */
-
-struct player {
-    unreel_session *session;
-    atomic_bool stop;
-    uint32_t random;
-    bool wrong;
-};
-
-static uint32_t draw(struct player *p, uint32_t below)
-{
-    p->random = p->random * 1664525 + 1013904223;
-    return (p->random >> 8) % below;
-}
-
-static void *take_pictures(void *arg)
-{
-    struct player *p = arg;
-    int64_t index = 0, scene = 0;
-    while (!atomic_load(&p->stop)) {
-        unreel_frame *f;
-        int code = unreel_session_pull(p->session, &f, 1);
-        if (code == UNREEL_EAGAIN)
-            continue;
-        if (code < 0)
-            break;
-        p->wrong = p->wrong || f->index != index++ || f->scene < scene;
-        scene = f->scene;
-        unreel_frame_unref(f);
-    }
-    return NULL;
-}
-
-static void steer_once(struct player *p)
-{
-    static const char *const prompts[] = {FOX, BOAT, "rain over hills", ""};
-    unreel_session *s = p->session;
-    switch (draw(p, 8)) {
-    case 0:
-    case 1:
-        unreel_session_set_prompt(s, prompts[draw(p, 4)], (enum unreel_switch)draw(p, 4),
-                                  (int)draw(p, 2));
-        break;
-    case 2:
-        unreel_session_set_seed(s, draw(p, 5));
-        break;
-    case 3:
-        unreel_session_reset(s);
-        break;
-    case 4:
-        unreel_session_pause(s, 1);
-        break;
-    case 5:
-        unreel_session_pause(s, 0);
-        break;
-    case 6:
-        unreel_free(unreel_session_prompt(s));
-        stats_of(s);
-        break;
-    case 7:
-        usleep(draw(p, 4000));
-    }
-}
-
-static void *steer(void *arg)
-{
-    for (int left = 12; left > 0; left--)
-        steer_once(arg);
-    return NULL;
-}
-
-static void test_any_order(unreel_engine *e, int rounds)
-{
-    unreel_options *o = endless();
-    int wrong = 0;
-    unreel_options_set(o, "size", "32x32");
-    for (int i = 0; i < rounds; i++) {
-        unreel_options_set(o, "rotary", i % 2 ? "relative" : "absolute");
-        unreel_session *s = open_session(e, o);
-        struct player p[3];
-        pthread_t thread[3];
-        for (int k = 0; k < 3; k++) {
-            p[k] = (struct player){.session = s, .random = (uint32_t)(3 * i + k)};
-            pthread_create(&thread[k], NULL, k ? steer : take_pictures, &p[k]);
-        }
-        pthread_join(thread[1], NULL);
-        if (i % 5 == 0) /* while the other still steers */
-            unreel_session_cancel(s);
-        pthread_join(thread[2], NULL);
-        atomic_store(&p[0].stop, true);
-        pthread_join(thread[0], NULL);
-        wrong += p[0].wrong;
-        unreel_session_close(s);
-    }
-    CHECK_MSG(wrong == 0, "%d of %d sessions lost or repeated a picture", wrong, rounds);
-    unreel_options_destroy(o);
-}
-
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        printf("usage: test_steer GOLDEN_NANO SCRATCH [ORDERS LATENT_FRAMES]\n");
+        printf("usage: test_steer GOLDEN_NANO SCRATCH\n");
         return 2;
     }
     static struct picture plain[PICTURES];
@@ -587,7 +230,6 @@ int main(int argc, char **argv)
     int code = open_nano(&e, argv[1], argv[2], "1");
     if (!e)
         return code;
-    int orders = argc > 3 ? atoi(argv[3]) : 40;
     unreel_options *o = endless();
     plain_video(e, o, plain, PICTURES);
     unreel_options_destroy(o);
@@ -597,12 +239,7 @@ int main(int argc, char **argv)
     test_seed(e, plain);
     test_reset(e, plain);
     test_image(e);
-    test_too_late(e);
-    test_pause(e, plain);
-    test_eager(e, plain);
     test_refusals(e);
-    test_endless(e, argc > 4 ? atoll(argv[4]) : 450);
-    test_any_order(e, orders);
     unreel_engine_close(e);
     return test_end();
 }

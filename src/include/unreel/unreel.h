@@ -168,7 +168,8 @@ typedef struct unreel_clip {
 UNREEL_API int unreel_session_open(unreel_session **session, unreel_engine *engine,
                                    const unreel_options *options, const unreel_clip *clip);
 
-/* Stops the worker at the next operation and frees the session. Frames stay valid. NULL is fine. */
+/* Stops the worker at the next operation and frees the session. Frames stay valid. NULL is fine.
+ * Not from within the function given to unreel_session_deliver. */
 UNREEL_API void unreel_session_close(unreel_session *session);
 
 /* Asks the worker to stop; pictures already made can still be pulled, then UNREEL_ECANCELED. */
@@ -253,7 +254,8 @@ UNREEL_API int unreel_session_pull(unreel_session *session, unreel_frame **frame
 
 /* Instead of pulling: `receive` is called from a thread of the session for every picture, which it
  * must not unref (ref to keep), and once with frame NULL and the final status (UNREEL_END if all
- * went well). Blocking in it holds the generation back. Call before the first pull, once. */
+ * went well). Blocking in it holds the generation back. Call before the first pull, once. The
+ * session must not be closed from within `receive`: that would wait for itself, and is refused. */
 typedef void (*unreel_frame_fn)(void *opaque, unreel_frame *frame, int status);
 UNREEL_API int unreel_session_deliver(unreel_session *session, unreel_frame_fn receive, void *opaque);
 
@@ -272,7 +274,9 @@ typedef struct unreel_stats {
     double seconds_decode;   /* latents to pictures */
     double seconds_first;    /* from opening the session to its first picture */
     double seconds_total;    /* from opening the session until now, or until it ended */
-    double chunk_p50, chunk_p99; /* seconds a chunk, from the last 512 */
+    double chunk_p50, chunk_p99; /* seconds a chunk, from the last 512; without the time that its
+                                    pictures waited to be taken */
+    double chunk_first; /* seconds until a chunk's first picture is ready, the median likewise */
     uint64_t bytes_weights, bytes_cache, bytes_work; /* memory on the device */
 
     int64_t seed;             /* in effect */
