@@ -44,12 +44,12 @@ fi
 # Sessions steered from several threads: 1,000 random orders, and the window computed again every 50
 # chunks for 5,000 latent frames; the threads under ThreadSanitizer, the memory without.
 steer() { # BUILD ORDERS LATENT_FRAMES
-    "$1/tests/engine/test_steer" tests/golden/nano "$1" "$2" "$3" </dev/null
+    "$1/tests/engine/test_steer_long" tests/golden/nano "$1" "$2" "$3" </dev/null
 }
 
 if { [ -f build-tsan/build.ninja ] || meson setup build-tsan -Db_sanitize=thread -Db_lundef=false \
         -Dbuildtype=debugoptimized -Dgstreamer=disabled; } >"$logs/tsan_build" 2>&1 &&
-    ninja -C build-tsan tests/engine/test_steer >>"$logs/tsan_build" 2>&1; then
+    ninja -C build-tsan tests/engine/test_steer_long >>"$logs/tsan_build" 2>&1; then
     echo "1 passed, 0 failed" >>"$logs/tsan_build"
     TSAN_OPTIONS=halt_on_error=1 steer build-tsan 1000 450 >"$logs/steer_threads" 2>&1
 else
@@ -70,6 +70,7 @@ judge 400 --degraded >"$logs/judge_degraded" 2>&1
 export UNREEL=$PWD/build/tools/unreel SOURCE=$PWD PYTHONPATH=$PWD/tests/tools
 python3 tests/tools/test_soak.py >"$logs/soak" 2>&1
 python3 tests/live/test_live_soak.py >"$logs/live_soak" 2>&1
+python3 tests/live/test_live_change.py >"$logs/live_change" 2>&1
 
 # The element's test again and again.
 repeat=${UNREEL_REPEAT:-100}

@@ -221,6 +221,7 @@ static void test_control(struct live *live)
     CHECK(strstr(json, "\"test \\\"one\\\"\"") && strstr(json, "a blue\\u000afox"));
     CHECK(strstr(json, "\"what\": \"seed\", \"seed\": 7"));
     g_free(json);
+    CHECK(wait_for_text(live, "\"shown\": "));
 
     live_pause(live, "test", true);
     live_state(live, &state);
@@ -235,6 +236,43 @@ static void test_control(struct live *live)
         live_state(live, &state);
     }
     CHECK(!state.stats.paused && state.shown > shown + 4);
+}
+
+static bool is_resting(struct live *live)
+{
+    g_mutex_lock(&live->session_lock);
+    bool resting = live->resting;
+    g_mutex_unlock(&live->session_lock);
+    return resting;
+}
+
+/* With --eager a change does not wait until what was made is nearly shown, which takes 2 s here. */
+static void test_eager(struct console *console, unreel_engine *engine, const unreel_options *usual)
+{
+    unreel_session *session = NULL;
+    unreel_options *options = unreel_options_copy(usual);
+    CHECK(unreel_options_set(options, "eager", "true") == 0);
+    CHECK(unreel_options_set(options, "fps", "6") == 0);
+    CHECK(unreel_options_set(options, "latency", "1") == 0);
+    struct live *live = live_open(console, options);
+    CHECK(live && unreel_session_open(&session, engine, options, NULL) == 0);
+    live_start(live, session, "a fox", 0);
+    for (int i = 0; i < 2000 && !is_resting(live); i++)
+        g_usleep(5000);
+    CHECK(is_resting(live));
+    gint64 begin = g_get_monotonic_time();
+    int64_t n = live_prompt(live, "test", "a blue fox", UNREEL_SWITCH_CUT);
+    struct live_state state = {0};
+    for (int i = 0; i < 1000 && state.stats.scene < n; i++) {
+        g_usleep(2000);
+        live_state(live, &state);
+    }
+    double seconds = (double)(g_get_monotonic_time() - begin) / 1e6;
+    CHECK_MSG(state.stats.scene == n && seconds < 0.5, "begun after %.2f s", seconds);
+    live_stop(live);
+    CHECK(live_finish(live) == 0);
+    live_close(live);
+    unreel_options_destroy(options);
 }
 
 /* In the source folder, which Meson names. */
@@ -296,6 +334,7 @@ int main(void)
     CHECK(live_is_stopping(live) && live_finish(live) == 0);
     CHECK(live_prompt(live, "test", "too late", UNREEL_SWITCH_CUT) == UNREEL_EAGAIN);
     live_close(live);
+    test_eager(&console, engine, options);
     unreel_engine_close(engine);
     unreel_options_destroy(options);
     gst_deinit();

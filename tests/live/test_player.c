@@ -1,6 +1,8 @@
 /* The timeline of shown pictures, against generators of different speed. */
 #include "test.h"
 
+#include <stdlib.h>
+
 #include "live/player.h"
 
 #define RATE 50 /* pictures/s of the video: 20 ms each */
@@ -94,7 +96,7 @@ static void generate(struct player *player, struct stage *stage, double speed, i
             g_usleep(1000);
         g_usleep((gulong)(seconds * 1e6));
         push_chunk(player, chunk, CHUNK, &number);
-        player_expect(player, seconds, CHUNK);
+        player_expect(player, seconds, seconds, CHUNK);
     }
 }
 
@@ -163,6 +165,52 @@ static void test_fast(void)
     player_close(player);
 }
 
+/* A chunk takes half the time that it plays; its pictures come four at a time, the first after a
+ * sixth. Returns how many pictures wait when the chunk is begun. */
+static int generate_evenly(struct player *player, struct stage *stage, int chunk, int *number)
+{
+    const double play = (double)CHUNK / RATE, first = play / 6, last = play / 2;
+    while (is_resting(stage))
+        g_usleep(500);
+    struct player_numbers numbers;
+    player_numbers(player, &numbers);
+    gint64 begin = g_get_monotonic_time();
+    for (int i = 0; i < CHUNK / 4; i++) {
+        gint64 until = begin + (gint64)(1e6 * (first + i * (last - first) / (CHUNK / 4 - 1)));
+        g_usleep((gulong)MAX(until - g_get_monotonic_time(), 0));
+        push_chunk(player, chunk, 4, number);
+    }
+    player_expect(player, last, first, CHUNK);
+    return numbers.waiting;
+}
+
+/* What waits when a chunk is begun lasts for the cushion and until the chunk's first picture, no
+ * longer; with a change under way for a chunk more. No picture comes late for it. */
+static void test_lead(void)
+{
+    struct stage stage = {0};
+    int number = 0, waiting[12];
+    const int usual = (int)(RATE * (0.2 + (double)CHUNK / RATE / 6)), more = CHUNK / 2;
+    struct player *player = open_player(&stage, 0.2);
+    for (int i = 0; i < 12; i++) {
+        if (i == 6)
+            player_asked(player, 1);
+        if (i == 9)
+            player_made(player, 1);
+        waiting[i] = generate_evenly(player, &stage, i, &number);
+    }
+    player_end(player, true);
+    check_complete(&stage, 12 * CHUNK);
+    for (int i = 2; i < 12; i++) {
+        int expected = i >= 7 && i < 9 ? usual + more : usual;
+        if (i != 6 && i != 9) /* may have begun when it was asked for */
+            CHECK_MSG(abs(waiting[i] - expected) <= 3, "chunk %d: %d wait, not %d", i, waiting[i],
+                      expected);
+    }
+    CHECK_MSG(over(&stage, 1, 0.06) <= 1, "%d long gaps", over(&stage, 1, 0.06));
+    player_close(player);
+}
+
 /* A pause stops the timeline at once; it goes on where it was. */
 static void test_pause(void)
 {
@@ -210,6 +258,7 @@ int main(int argc, char **argv)
     test_even();
     test_slow();
     test_fast();
+    test_lead();
     test_pause();
     test_drop();
     return test_end();

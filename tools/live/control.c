@@ -23,12 +23,23 @@ static bool is_running(struct live *live, const char *who)
     return false;
 }
 
+/* With session_lock, after a change of number n was asked for: with --eager the next chunk begins
+ * now, since what waits to be shown will be dropped. */
+static void hurry(struct live *live, int64_t n)
+{
+    if (n < 0 || !live->eager)
+        return;
+    live->hurried = n;
+    live_apply_pause(live);
+}
+
 /* After a change of number n: notes it and tells everybody, or returns the error. */
 static int64_t settle(struct live *live, int64_t n, const char *who, const char *what,
                       const char *prompt, enum unreel_switch how, int64_t seed)
 {
     if (n < 0)
         return n;
+    player_asked(live->player, n);
     live_note_change(live, n, who, what, prompt, how, seed);
     console_info(live->console, "%s: %s %lld%s%s", who, what, (long long)n, prompt ? ": " : "",
                  prompt ? prompt : "");
@@ -42,6 +53,7 @@ int64_t live_prompt(struct live *live, const char *who, const char *prompt, enum
     int64_t n = UNREEL_EAGAIN;
     if (is_running(live, who))
         n = unreel_session_set_prompt(live->session, prompt, how, live->eager);
+    hurry(live, n);
     g_mutex_unlock(&live->session_lock);
     return settle(live, n, who, "prompt", prompt, how, -1);
 }
@@ -52,6 +64,7 @@ int64_t live_seed(struct live *live, const char *who, int64_t seed)
     int64_t n = UNREEL_EAGAIN;
     if (is_running(live, who))
         n = unreel_session_set_seed(live->session, seed);
+    hurry(live, n);
     g_mutex_unlock(&live->session_lock);
     return settle(live, n, who, "seed", NULL, UNREEL_SWITCH_DEFAULT, seed);
 }
@@ -62,6 +75,7 @@ int64_t live_reset(struct live *live, const char *who)
     int64_t n = UNREEL_EAGAIN;
     if (is_running(live, who))
         n = unreel_session_reset(live->session);
+    hurry(live, n);
     g_mutex_unlock(&live->session_lock);
     return settle(live, n, who, "reset", NULL, UNREEL_SWITCH_CUT, -1);
 }

@@ -19,6 +19,8 @@ struct live_change {
     char *who, *what, *prompt;
     enum unreel_switch how;
     int64_t seed;
+    int64_t picture; /* the first that was made under it or a newer one; -1: none yet */
+    double shown;    /* seconds from asking for it until that picture was due; 0: not yet */
 };
 
 struct live_open_output {
@@ -44,10 +46,12 @@ struct live {
     struct schedule *schedule;
     struct stream *streams[PACINGS][CODECS];
     GThread *puller, *ticker;
+    int64_t scene; /* of the newest picture; the puller's */
 
-    GMutex session_lock;     /* of the next three; held while the session is asked something */
+    GMutex session_lock;     /* of the next four; held while the session is asked something */
     unreel_session *session; /* NULL before it runs and after its end */
     bool paused, resting;    /* by a person; by the player */
+    int64_t hurried;         /* change for whose sake the player is not heard; 0: none */
 
     GMutex record_lock; /* held while the page's recording begins or ends */
 
@@ -104,6 +108,8 @@ void live_refresh(struct live *live, unreel_stats *stats); /* the session's numb
 void live_set_phase(struct live *live, const char *phase); /* a literal */
 void live_note_change(struct live *live, int64_t number, const char *who, const char *what,
                       const char *prompt, enum unreel_switch how, int64_t seed);
+void live_note_made(struct live *live, int64_t scene, int64_t picture);
+void live_note_shown(struct live *live, int64_t picture);
 void live_changed(struct live *live); /* tells the watcher, soon */
 gpointer live_run_ticker(gpointer live);
 void live_free_history(struct live *live);

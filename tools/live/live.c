@@ -11,6 +11,7 @@
 #include "picture.h"
 
 #define PULL_MS 200
+#define LATENT_PICTURES 4   /* pictures that come together */
 #define BITS_PER_PIXEL 0.35 /* of the rate that is chosen when none is asked for */
 #define KILOBITS_MIN 300
 #define KILOBITS_MAX 12000
@@ -37,13 +38,15 @@ static void feed(struct live *live, enum live_pacing pacing, GstBuffer *picture)
 
 static void on_due(void *opaque, enum live_pacing pacing, GstBuffer *picture)
 {
+    if (pacing == LIVE_STRETCH) /* once a picture, whoever looks at it */
+        live_note_shown(opaque, (int64_t)GST_BUFFER_OFFSET(picture));
     feed(opaque, pacing, picture);
 }
 
 void live_apply_pause(struct live *live)
 {
     if (live->session)
-        unreel_session_pause(live->session, live->paused || live->resting);
+        unreel_session_pause(live->session, live->paused || (live->resting && !live->hurried));
 }
 
 static void on_rest(void *opaque, bool rest)
@@ -71,22 +74,43 @@ static void take_stats(struct live *live)
 {
     unreel_stats stats;
     live_refresh(live, &stats);
-    if (stats.chunk_p50 > 0)
-        player_expect(live->player, stats.chunk_p50, live->chunk_pictures);
+    if (stats.chunk_p50 <= 0)
+        return;
+    /* The pictures of a latent frame come together, the latent frames of a chunk evenly. */
+    double last = stats.chunk_p50 - (live->chunk_pictures - LATENT_PICTURES) / live->fps;
+    player_expect(live->player, stats.chunk_p50, MAX(stats.chunk_first, last),
+                  live->chunk_pictures);
+}
+
+/* The first picture under a change: whoever waited for it need not any longer. */
+static void take_change(struct live *live, const unreel_frame *frame)
+{
+    live_note_made(live, frame->scene, frame->index);
+    player_made(live->player, frame->scene);
+    g_mutex_lock(&live->session_lock);
+    if (live->hurried && frame->scene >= live->hurried) {
+        live->hurried = 0;
+        live_apply_pause(live);
+    }
+    g_mutex_unlock(&live->session_lock);
+    if (!live->eager)
+        return;
+    int dropped = player_drop(live->player);
+    g_mutex_lock(&live->lock);
+    live->eager_dropped += dropped;
+    g_mutex_unlock(&live->lock);
 }
 
 static void take(struct live *live, const unreel_frame *frame)
 {
     GstBuffer *picture = picture_copy(&live->info, frame);
+    GST_BUFFER_OFFSET(picture) = (guint64)frame->index;
     if (live->stamp)
         picture_stamp(&live->info, picture, (uint32_t)frame->index);
     feed_content(live, picture, frame->index);
-    if (live->eager && (frame->flags & (UNREEL_FRAME_CUT | UNREEL_FRAME_CHANGE))) {
-        int dropped = player_drop(live->player);
-        g_mutex_lock(&live->lock);
-        live->eager_dropped += dropped;
-        g_mutex_unlock(&live->lock);
-    }
+    if (frame->scene > live->scene)
+        take_change(live, frame);
+    live->scene = frame->scene;
     player_push(live->player, picture, frame->chunk);
 }
 
@@ -208,7 +232,9 @@ struct live *live_open(struct console *console, const unreel_options *options)
     live->cushion = (GstClockTime)(option_number(options, "latency") * 1e9);
     live->stamp = option_flag(options, "stamp");
     live->eager = option_flag(options, "eager");
-    live->chunk_pictures = 4 * MAX(1, (int)option_number(options, "num_frame_per_block"));
+    live->scene = -1;
+    live->chunk_pictures =
+        LATENT_PICTURES * MAX(1, (int)option_number(options, "num_frame_per_block"));
     open_streams(live);
     open_player(live);
     live->ticker = g_thread_new("ticker", live_run_ticker, live);

@@ -36,7 +36,9 @@ struct player {
     struct arrival arrivals[RATE_CHUNKS + 2]; /* the newest last */
     int arrival_count;
     int64_t chunk;
-    int ahead; /* pictures waiting at which the generator rests */
+    GstClockTime lead;    /* what waits for it beside the cushion when a chunk is begun ... */
+    GstClockTime further; /* ... and with a change under way */
+    int64_t asked, made;  /* changes */
     struct player_numbers numbers;
 };
 
@@ -59,10 +61,21 @@ static int cushion_pictures(const struct player *p)
     return (int)((double)p->settings.cushion / p->frame + 0.5);
 }
 
+/* Running time at which the generator is to begin its next chunk; with the lock. */
+static GstClockTime begin_time(const struct player *p, GstClockTime now)
+{
+    if (p->next == GST_CLOCK_TIME_NONE || p->ending)
+        return now;
+    GstClockTime empty = MAX(p->next, now) + (GstClockTime)(p->waiting.length * p->interval + 0.5);
+    GstClockTime needed = p->settings.cushion + p->lead + (p->asked > p->made ? p->further : 0);
+    return empty > now + needed ? empty - needed : now;
+}
+
 /* Lets the generator rest or work; with the lock. */
 static void regulate(struct player *p)
 {
-    bool rest = (int)p->waiting.length > p->ahead && !p->ending;
+    GstClockTime now = running_time(p);
+    bool rest = begin_time(p, now) > now;
     if (rest == p->resting)
         return;
     p->resting = rest;
@@ -102,7 +115,8 @@ static void begin_chunk(struct player *p, GstClockTime now)
 void player_push(struct player *p, GstBuffer *picture, int64_t chunk)
 {
     g_mutex_lock(&p->lock);
-    while (!p->ending && (int)p->waiting.length > p->ahead + WAITING_MAX)
+    int usual = cushion_pictures(p) + (int)((double)p->lead / p->frame + 0.5);
+    while (!p->ending && (int)p->waiting.length > usual + WAITING_MAX)
         g_cond_wait(&p->wake, &p->lock);
     GstClockTime now = running_time(p);
     if (chunk != p->chunk)
@@ -116,12 +130,33 @@ void player_push(struct player *p, GstBuffer *picture, int64_t chunk)
     g_mutex_unlock(&p->lock);
 }
 
-void player_expect(struct player *p, double chunk_seconds, int chunk_pictures)
+void player_expect(struct player *p, double chunk_seconds, double lead_seconds, int chunk_pictures)
 {
     g_mutex_lock(&p->lock);
-    p->ahead = cushion_pictures(p) + (int)(chunk_seconds * 1e9 / p->frame + 0.5);
+    bool faster =
+        chunk_seconds * 1e9 < chunk_pictures * p->frame; /* else there is no time to rest */
+    p->lead = (GstClockTime)((faster ? lead_seconds : chunk_seconds) * 1e9);
+    p->further = (GstClockTime)(chunk_seconds * 1e9);
     if (p->arrival_count < 2 && !p->rested) /* nothing measured yet */
         p->interval = MAX(p->frame, chunk_seconds * 1e9 / chunk_pictures);
+    regulate(p);
+    g_cond_broadcast(&p->wake);
+    g_mutex_unlock(&p->lock);
+}
+
+void player_asked(struct player *p, int64_t change)
+{
+    g_mutex_lock(&p->lock);
+    p->asked = MAX(p->asked, change);
+    regulate(p);
+    g_cond_broadcast(&p->wake); /* it may rest for a shorter time now */
+    g_mutex_unlock(&p->lock);
+}
+
+void player_made(struct player *p, int64_t change)
+{
+    g_mutex_lock(&p->lock);
+    p->made = MAX(p->made, change);
     regulate(p);
     g_mutex_unlock(&p->lock);
 }
@@ -181,9 +216,10 @@ static gpointer run_shower(gpointer opaque)
             g_cond_wait(&p->wake, &p->lock);
             continue;
         }
-        GstClockTime due = due_time(p);
-        if (running_time(p) < due) {
-            wait_until(p, due);
+        GstClockTime due = due_time(p), now = running_time(p);
+        regulate(p);
+        if (now < due) {
+            wait_until(p, p->resting ? MIN(due, begin_time(p, now)) : due);
             continue; /* paused, dropped or ended meanwhile? */
         }
         show(p, previous);
@@ -246,7 +282,6 @@ struct player *player_open(const struct player_settings *settings)
     p->frame = p->interval = 1e9 * settings->per / settings->rate;
     p->next = p->even_begin = GST_CLOCK_TIME_NONE;
     p->chunk = -1;
-    p->ahead = cushion_pictures(p);
     p->shower = g_thread_new("show", run_shower, p);
     p->holder = g_thread_new("hold", run_holder, p);
     return p;

@@ -6,9 +6,10 @@
  * A second stream at a constant rate repeats the picture that is on show where none is due
  * (LIVE_HOLD). Neither leaves a picture out.
  *
- * If pictures come faster, the generator is held: a chunk is begun only when what waits to be shown
- * lasts no longer than the cushion and the computing of one chunk. So the distance from a new
- * prompt to its first picture stays short on fast machines too. */
+ * If pictures come faster, the generator is held: a chunk is begun at the moment when what waits to
+ * be shown lasts for the cushion and for the lead, which is as long as a chunk needs until pictures
+ * of it come. So the distance from a new prompt to its first picture stays short on fast machines
+ * too. */
 #pragma once
 
 #include <gst/gst.h>
@@ -43,8 +44,17 @@ struct player *player_open(const struct player_settings *settings);
 /* A picture, which the player takes over, in the order of the video. */
 void player_push(struct player *player, GstBuffer *picture, int64_t chunk);
 
-/* How fast the generator is: seconds that a chunk takes to make, and its pictures. */
-void player_expect(struct player *player, double chunk_seconds, int chunk_pictures);
+/* How fast the generator is: seconds that a chunk takes to make, how much of that must be covered
+ * by pictures that wait, since later pictures of the chunk come while earlier ones are shown, and
+ * the chunk's pictures. */
+void player_expect(struct player *player, double chunk_seconds, double lead_seconds,
+                   int chunk_pictures);
+
+/* A change was asked for, and the first picture under one is there: numbers from 1. In between the
+ * chunk that is next takes longer, since a prompt is encoded for it and the past may be computed
+ * again, so it is begun earlier, by the time that one chunk takes. */
+void player_asked(struct player *player, int64_t change);
+void player_made(struct player *player, int64_t change);
 
 /* Stops the timeline and lets it go on. */
 void player_pause(struct player *player, bool paused);

@@ -31,7 +31,8 @@ void live_note_change(struct live *live, int64_t number, const char *who, const 
 {
     struct live_change *change = g_new0(struct live_change, 1);
     *change = (struct live_change){
-        number, seconds_now(live), g_strdup(who), g_strdup(what), g_strdup(prompt), how, seed};
+        number, seconds_now(live), g_strdup(who), g_strdup(what), g_strdup(prompt), how, seed, -1,
+        0};
     g_mutex_lock(&live->lock);
     g_queue_push_tail(&live->history, change);
     if (live->history.length > HISTORY_MAX)
@@ -43,6 +44,35 @@ void live_note_change(struct live *live, int64_t number, const char *who, const 
     }
     if (seed >= 0)
         live->seed = seed;
+    g_mutex_unlock(&live->lock);
+}
+
+/* The first picture of a scene: all changes up to it are in effect. */
+void live_note_made(struct live *live, int64_t scene, int64_t picture)
+{
+    g_mutex_lock(&live->lock);
+    for (GList *l = live->history.tail; l; l = l->prev) {
+        struct live_change *change = l->data;
+        if (change->number <= scene && change->picture >= 0)
+            break;
+        if (change->number <= scene)
+            change->picture = picture;
+    }
+    g_mutex_unlock(&live->lock);
+}
+
+/* A picture that is due now. */
+void live_note_shown(struct live *live, int64_t picture)
+{
+    double now = seconds_now(live);
+    g_mutex_lock(&live->lock);
+    for (GList *l = live->history.tail; l; l = l->prev) {
+        struct live_change *change = l->data;
+        if (change->shown > 0)
+            break;
+        if (change->picture >= 0 && change->picture <= picture)
+            change->shown = now - change->seconds;
+    }
     g_mutex_unlock(&live->lock);
 }
 
@@ -263,6 +293,7 @@ static void put_stages(GString *json, const struct live *live)
     put_number(json, "decode", per_chunk(live, offsetof(unreel_stats, seconds_decode)));
     put_number(json, "chunk_p50", live->stats.chunk_p50);
     put_number(json, "chunk_p99", live->stats.chunk_p99);
+    put_number(json, "chunk_first", live->stats.chunk_first);
     put_number(json, "first", live->stats.seconds_first);
     g_string_append_c(json, '}');
 }
@@ -329,6 +360,10 @@ static void put_history(GString *json, const struct live *live)
         }
         if (c->seed >= 0)
             put_int(json, "seed", c->seed);
+        if (c->picture >= 0)
+            put_int(json, "picture", c->picture);
+        if (c->shown > 0)
+            put_number(json, "shown", c->shown);
         g_string_append_c(json, '}');
     }
     g_string_append_c(json, ']');
