@@ -59,14 +59,19 @@ static int of_model(const unreel_options *options, char **path)
 {
     const char *model = unreel_options_get(options, "model");
     *path = NULL;
-    if (!model || !yaml_supported())
+    if (!model)
         return 0;
     size_t size = strlen(model) + sizeof MODEL_NAME + 1;
     *path = malloc(size);
     if (!*path)
         return log_error(options_log(options), UNREEL_ENOMEM, "%s: out of memory", model);
     snprintf(*path, size, "%s/%s", model, MODEL_NAME);
-    if (access(*path, F_OK)) {
+    bool there = access(*path, F_OK) == 0;
+    if (there && !yaml_supported())
+        log_warning(options_log(options),
+                    "%s: is not read, since this build cannot read YAML (libyaml was missing)",
+                    *path);
+    if (!there || !yaml_supported()) {
         free(*path);
         *path = NULL;
     }
