@@ -1,8 +1,6 @@
 #include "base/pool.h"
 
-#include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,21 +50,6 @@ char *pool_text(struct pool *pool, const char *text, size_t length)
     if (copy && length)
         memcpy(copy, text, length);
     return copy;
-}
-
-char *pool_format(struct pool *pool, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int length = vsnprintf(NULL, 0, format, args);
-    va_end(args);
-    char *text = length < 0 ? NULL : pool_alloc(pool, (size_t)length + 1);
-    if (!text)
-        return NULL;
-    va_start(args, format);
-    vsnprintf(text, (size_t)length + 1, format, args);
-    va_end(args);
-    return text;
 }
 
 void pool_free(struct pool *pool)

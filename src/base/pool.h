@@ -22,5 +22,4 @@ void *pool_alloc(struct pool *pool, size_t size);
 void *pool_array(struct pool *pool, size_t count, size_t size);
 /* A NUL-terminated copy. */
 char *pool_text(struct pool *pool, const char *text, size_t length);
-char *pool_format(struct pool *pool, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void pool_free(struct pool *pool);

@@ -51,7 +51,7 @@ static void complain(struct binder *binder, const char *format, ...)
 }
 
 static struct tensor bind_named(struct binder *binder, int dims, const int64_t *shape,
-                                bool optional, const char *name)
+                                const char *name)
 {
     char want[128], have[128];
     const struct weight *weight = weights_find(binder->weights, name);
@@ -61,8 +61,7 @@ static struct tensor bind_named(struct binder *binder, int dims, const int64_t *
         return (struct tensor){0};
     }
     if (!weight) {
-        if (!optional)
-            complain(binder, "missing: %s %s", name, tensor_shape_text(dims, shape, want));
+        complain(binder, "missing: %s %s", name, tensor_shape_text(dims, shape, want));
         return (struct tensor){0};
     }
     binder->used[weight - weights_at(binder->weights, 0)] = true;
@@ -86,18 +85,7 @@ struct tensor bind(struct binder *binder, int dims, const int64_t *shape, const 
     va_start(args, format);
     vsnprintf(name, sizeof name, format, args);
     va_end(args);
-    return bind_named(binder, dims, shape, false, name);
-}
-
-struct tensor bind_optional(struct binder *binder, int dims, const int64_t *shape,
-                            const char *format, ...)
-{
-    char name[BOUND_NAME_MAX];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    return bind_named(binder, dims, shape, true, name);
+    return bind_named(binder, dims, shape, name);
 }
 
 void binder_ignore(struct binder *binder, const char *prefix)

@@ -66,10 +66,6 @@ int binder_init(struct binder *binder, const struct weights *weights, const unre
 struct tensor bind(struct binder *binder, int dims, const int64_t *shape, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* The same, but absence is no error. */
-struct tensor bind_optional(struct binder *binder, int dims, const int64_t *shape,
-                            const char *format, ...) __attribute__((format(printf, 4, 5)));
-
 /* Marks tensors whose name starts so as known though unused (an encoder nobody asked for). */
 void binder_ignore(struct binder *binder, const char *prefix);
 

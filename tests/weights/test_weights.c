@@ -213,7 +213,6 @@ static void test_binder(void)
     CHECK(bind(&b, SHAPE(16, 16, 3, 3), "decoder.%d.weight", 1).data);
     CHECK(bind(&b, SHAPE(-1, 16, -1, 3), "decoder.1.weight").shape[0] == 16);
     CHECK(bind(&b, SHAPE(16, 16), "decoder.7.conv.weight").dims == 2); /* trailing 1x1 left out */
-    CHECK(!bind_optional(&b, SHAPE(3), "nothing").data && b.wrong == 0 && bound_lines == 0);
     CHECK(!bind(&b, SHAPE(3), "nothing").data && b.wrong == 1);
     CHECK(!bind(&b, SHAPE(17, 16, 3, 3), "decoder.1.weight").data && b.wrong == 2 && bound_lines == 2);
     CHECK(!bind(&b, SHAPE(16, 16, 3), "decoder.1.weight").data && b.wrong == 3);
@@ -243,7 +242,7 @@ static void test_binder_types(void)
     CHECK(binder_init(&b, w, &log) == 0);
     CHECK(bind(&b, SHAPE(2), "h").type == TENSOR_F16 && b.wrong == 0);
     CHECK(!bind(&b, SHAPE(1), "d").data && b.wrong == 1);
-    CHECK(!bind_optional(&b, SHAPE(1), "i").data && b.wrong == 2);
+    CHECK(!bind(&b, SHAPE(1), "i").data && b.wrong == 2);
     CHECK(binder_finish(&b) == UNREEL_EFORMAT);
     CHECK(strstr(bound_text, "types: d is F64") && strstr(bound_text, "types: i holds integers"));
     weights_close(w);
