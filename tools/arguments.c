@@ -113,6 +113,7 @@ static int read_option(struct reader *r, const char *name, const char *inlined)
     }
     if (!info || (info->kind != UNREEL_OPTION_BOOL && negated))
         return set_option(r, name, ""); /* the library names the nearest one */
+    r->arguments->given[r->arguments->given_count++] = info->name;
     if (info->kind == UNREEL_OPTION_BOOL)
         return set_option(r, info->name, inlined ? inlined : negated ? "false" : "true");
     const char *value;
@@ -151,8 +152,10 @@ int arguments_parse(struct arguments *arguments, struct console *console, int ar
     unreel_log log = console_log(console);
     struct reader r = {arguments, console, argv, argc, 0};
     int code = 0;
-    *arguments = (struct arguments){.options = unreel_options_create(&log), .names = argv};
-    if (!arguments->options) {
+    *arguments = (struct arguments){.options = unreel_options_create(&log),
+                                    .names = argv,
+                                    .given = calloc((size_t)argc + 1, sizeof *arguments->given)};
+    if (!arguments->options || !arguments->given) {
         console_error(console, "out of memory");
         return EXIT_ERROR;
     }
@@ -177,6 +180,7 @@ int arguments_parse(struct arguments *arguments, struct console *console, int ar
 void arguments_finish(struct arguments *arguments)
 {
     unreel_options_destroy(arguments->options);
+    free(arguments->given);
     *arguments = (struct arguments){0};
 }
 

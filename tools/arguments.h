@@ -10,6 +10,8 @@ struct arguments {
     unreel_options *options;
     char **names; /* arguments that are no options, part of argv */
     int name_count;
+    const char **given; /* names in the table of the options that were given, but for --set */
+    int given_count;
     bool help;
 };
 

@@ -85,26 +85,6 @@ static void print_option(const unreel_option_info *info)
     print_wrapped(right, TEXT_INDENT);
 }
 
-static bool in_list(const char *const *list, const char *name)
-{
-    for (; list && *list; list++)
-        if (!strcmp(*list, name))
-            return true;
-    return false;
-}
-
-/* Headings of options that only some commands read; those list them. */
-static const char *const special_groups[] = {"Steering a running video", "Live", "Measuring", NULL};
-
-static bool reads(const struct command *command, const unreel_option_info *info)
-{
-    if (!info->group)
-        return false;
-    if (command->options)
-        return in_list(command->options, info->name);
-    return !in_list(special_groups, info->group);
-}
-
 void help_overview(void)
 {
     printf("unreel %s: video generated in real time\n\n"
@@ -127,7 +107,7 @@ void help_command(const struct command *command)
     print_wrapped(command->about, 0);
     const char *group = NULL;
     for (size_t i = 0; (info = unreel_option_at(i)); i++) {
-        if (!reads(command, info))
+        if (!command_lists(command, info))
             continue;
         if (!group || strcmp(group, info->group))
             printf("\n%s:\n", info->group);

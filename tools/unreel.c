@@ -27,7 +27,7 @@ static int run(struct console *console, const struct command *command, int argc,
     int code = arguments_parse(&arguments, console, argc, argv);
     if (code == 0 && arguments.help)
         help_command(command);
-    else if (code == 0)
+    else if (code == 0 && (code = command_check(command, &arguments, console)) == 0)
         code = command->run(console, &arguments);
     arguments_finish(&arguments);
     return code;

@@ -81,6 +81,20 @@ def test_usage_errors():
     fails(unreel('make-model', 'x'), 2, 'usage: unreel make-model')
 
 
+def test_options_of_others():
+    """What a command would not read is refused, with the name of the command that does."""
+    fails(generate('--prompt', 'x', '--webrtc', '80'), 2, '--webrtc', 'unreel live')
+    fails(generate('--prompt', 'x', '--no-eager'), 2, '--eager', 'unreel live')
+    fails(generate('--prompt', 'x', '--bench_chunks=3'), 2, '--bench-chunks', 'unreel bench')
+    fails(unreel('live', '--prompt', 'x', '--record', 'x.mp4', '--num-samples', '2'), 2, '--num-samples',
+          'unreel generate')
+    fails(unreel('inspect', '--threads', '2', 'x'), 2, '--threads', 'unreel generate')
+    fails(unreel('make-model', '--prompt', 'x', 'nano', 'y'), 2, '--prompt')
+    fails(unreel('live', '--sampling-steps', '2', '--prompt', 'x'), 2, 'where should the video go')
+    equal(unreel('generate', '--webrtc', '80', '--help').returncode, 0, 'help all the same')
+    fails(unreel('inspect', '-q', 'nothing'), 1, 'nothing')
+
+
 def test_bad_inputs():
     os.mkdir(path('d.y4m'))
     write('notfolder', 'x')
@@ -193,8 +207,8 @@ def test_skip_and_overwrite():
 
 
 def test_mp4_tags():
-    result = generate('--prompt', 'a fox; "ä"', '-o', 'a.mp4', '--seed', '11', '--fps', '24', '--web-token',
-                      'sesame-0123')
+    result = generate('--prompt', 'a fox; "ä"', '-o', 'a.mp4', '--seed', '11', '--fps', '24', '--set',
+                      'web_token=sesame-0123')
     equal(result.returncode, 0, f'exit code ({result.stderr})')
     info = probe('a.mp4')
     for field, value in {'nb_frames': '9', 'width': 64, 'height': 48, 'r_frame_rate': '24/1'}.items():
@@ -407,7 +421,7 @@ def test_check_and_inspect():
 
 if not os.path.isdir(NANO):
     skip('tests/golden/nano is not there')
-each(test_help, test_usage_errors, test_bad_inputs, test_another_vae, test_default_model_says_what_it_is,
+each(test_help, test_usage_errors, test_options_of_others, test_bad_inputs, test_another_vae, test_default_model_says_what_it_is,
      test_same_seed_same_video, test_skip_and_overwrite, test_check_and_inspect)
 if HAVE_MP4 and shutil.which('ffmpeg'):
     each(test_mp4_tags, test_batch, test_extended_prompts, test_ranks, test_mpirun, test_images,
