@@ -2,6 +2,8 @@
  * in a folder of its own, with the tests' model. */
 #include "test.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -146,6 +148,74 @@ static void test_asked_while_closing(struct live *live, struct console *console)
     CHECK_MSG(a.asked > before, "asked %d times before and %d after", before, a.asked);
 }
 
+/* A disk that takes nothing for a while. */
+struct stall {
+    struct live *live;
+    gint on, stuck, done; /* atomic */
+};
+
+static void stand_still(GstElement *sink, GstBuffer *buffer, GstPad *pad, gpointer opaque)
+{
+    struct stall *stall = opaque;
+    g_atomic_int_set(&stall->stuck, 1);
+    while (g_atomic_int_get(&stall->on))
+        g_usleep(5000);
+}
+
+static void set_up_stall(void *opaque, GstElement *pipeline)
+{
+    GstElement *sink = gst_bin_get_by_name(GST_BIN(pipeline), "sink");
+    g_object_set(sink, "signal-handoffs", TRUE, "sync", FALSE, NULL);
+    g_signal_connect(sink, "handoff", G_CALLBACK(stand_still), opaque);
+    gst_object_unref(sink);
+}
+
+/* What the page's server does all the time, and an output that comes and goes. */
+static gpointer look_and_leave(gpointer opaque)
+{
+    struct stall *stall = opaque;
+    struct counter c = {.live = stall->live};
+    g_free(live_state_json(stall->live));
+    struct live_subscription *s = live_subscribe(stall->live, LIVE_CONTENT, LIVE_H264, on_unit, &c);
+    live_request_key(s);
+    live_unsubscribe(s);
+    g_atomic_int_set(&stall->done, 1);
+    return NULL;
+}
+
+/* An output that waits for its disk holds up nobody who asks for the state, comes or leaves. */
+static void test_stalled_disk(struct live *live, struct console *console)
+{
+    struct stall stall = {.live = live, .on = 1};
+    const struct live_pipe_settings settings = {
+        .name = "still",
+        .launch = "appsrc name=in ! fakesink name=sink",
+        .pacing = LIVE_CONTENT,
+        .codec = LIVE_H264,
+        .setup = set_up_stall,
+        .opaque = &stall,
+    };
+    struct live_pipe *pipe = live_pipe_open(live, console, &settings);
+    struct live_state before, after;
+    live_state(live, &before);
+    after = before;
+    CHECK(pipe != NULL);
+    /* Until more are made than fit behind it: the queues of output and encoder. */
+    for (int i = 0; i < 1000 && after.stats.pictures < before.stats.pictures + 110; i++) {
+        g_usleep(10000);
+        live_state(live, &after);
+    }
+    g_usleep(200000);
+    CHECK(g_atomic_int_get(&stall.stuck));
+    GThread *looker = g_thread_new("looker", look_and_leave, &stall);
+    for (int i = 0; i < 300 && !g_atomic_int_get(&stall.done); i++)
+        g_usleep(10000);
+    CHECK(g_atomic_int_get(&stall.done));
+    g_atomic_int_set(&stall.on, 0);
+    g_thread_join(looker);
+    CHECK(!pipe || live_pipe_close(pipe) == 0);
+}
+
 static bool has_size(const char *path)
 {
     struct stat st;
@@ -246,17 +316,25 @@ static bool is_resting(struct live *live)
     return resting;
 }
 
-/* With --eager a change does not wait until what was made is nearly shown, which takes 2 s here. */
-static void test_eager(struct console *console, unreel_engine *engine, const unreel_options *usual)
+/* The page's recording on a full disk is not reported as complete; nor is the run. */
+static void test_broken_recording(struct live *live)
 {
-    unreel_session *session = NULL;
-    unreel_options *options = unreel_options_copy(usual);
-    CHECK(unreel_options_set(options, "eager", "true") == 0);
-    CHECK(unreel_options_set(options, "fps", "6") == 0);
-    CHECK(unreel_options_set(options, "latency", "1") == 0);
-    struct live *live = live_open(console, options);
-    CHECK(live && unreel_session_open(&session, engine, options, NULL) == 0);
-    live_start(live, session, "a fox", 0);
+    struct rlimit limit, small;
+    CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    small = limit;
+    small.rlim_cur = 3000;
+    signal(SIGXFSZ, SIG_IGN);
+    CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    char *name = live_record_start(live);
+    CHECK(name && wait_for_text(live, "\"status\": \"failed\""));
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK(live_record_stop(live) == LIVE_EBROKEN && live_record_stop(live) == LIVE_ENONE);
+    g_free(name);
+}
+
+/* With --eager a change does not wait until what was made is nearly shown, which takes 2 s here. */
+static void test_eager(struct live *live)
+{
     for (int i = 0; i < 2000 && !is_resting(live); i++)
         g_usleep(5000);
     CHECK(is_resting(live));
@@ -269,8 +347,23 @@ static void test_eager(struct console *console, unreel_engine *engine, const unr
     }
     double seconds = (double)(g_get_monotonic_time() - begin) / 1e6;
     CHECK_MSG(state.stats.scene == n && seconds < 0.5, "begun after %.2f s", seconds);
+}
+
+static void test_second_run(struct console *console, unreel_engine *engine,
+                            const unreel_options *usual)
+{
+    unreel_session *session = NULL;
+    unreel_options *options = unreel_options_copy(usual);
+    CHECK(unreel_options_set(options, "eager", "true") == 0);
+    CHECK(unreel_options_set(options, "fps", "6") == 0);
+    CHECK(unreel_options_set(options, "latency", "1") == 0);
+    struct live *live = live_open(console, options);
+    CHECK(live && unreel_session_open(&session, engine, options, NULL) == 0);
+    live_start(live, session, "a fox", 0);
+    test_eager(live);
+    test_broken_recording(live);
     live_stop(live);
-    CHECK(live_finish(live) == 0);
+    CHECK(live_finish(live) == EXIT_ERROR);
     live_close(live);
     unreel_options_destroy(options);
 }
@@ -328,13 +421,14 @@ int main(void)
     test_streams(live);
     test_many(live);
     test_asked_while_closing(live, &console);
+    test_stalled_disk(live, &console);
     test_control(live);
     test_files(live);
     live_stop(live);
     CHECK(live_is_stopping(live) && live_finish(live) == 0);
     CHECK(live_prompt(live, "test", "too late", UNREEL_SWITCH_CUT) == UNREEL_EAGAIN);
     live_close(live);
-    test_eager(&console, engine, options);
+    test_second_run(&console, engine, options);
     unreel_engine_close(engine);
     unreel_options_destroy(options);
     gst_deinit();

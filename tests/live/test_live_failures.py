@@ -1,8 +1,9 @@
 """Servers that never were, ports in use, a full disk: the recording misses nothing."""
+import os
 import resource
 import socket
 
-from live_harness import Live, check, check_numbers, equal, free_port, need_tools, numbers
+from live_harness import Live, check, check_numbers, equal, free_port, need_tools, numbers, path
 from harness import each, end, skip
 
 FPS = 24
@@ -47,7 +48,15 @@ def test_full_disk():
     check_numbers(numbers('full.mp4'), 'what there is')
 
 
+def test_dead_while_loading():
+    """All outputs have failed before the model is there: loading waits for a picture that never comes."""
+    os.mkfifo(path('picture.png'))
+    live = Live('--record', 'x' * 252 + '.mp4', '--image', 'picture.png')
+    equal(live.end(seconds=30), 1, f'exit code ({live.messages()})')
+    check(any('no output can go on' in m for m in live.messages()), f'it is said: {live.messages()}')
+
+
 need_tools(skip)
-each(test_no_server, test_port_in_use, test_full_disk)
+each(test_no_server, test_port_in_use, test_full_disk, test_dead_while_loading)
 
 end()

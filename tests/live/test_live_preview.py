@@ -4,10 +4,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 
-from live_harness import Live, Screen, check, clean_environment, equal, folder, path
-from harness import each, end, errors, run, skip, unreel
+from live_harness import Live, Screen, check, clean_environment, equal, folder, free_port, path
+from harness import SOURCE, each, end, errors, run, skip, unreel
+
+sys.path.insert(0, os.path.join(SOURCE, 'tests/web'))
+from websocket import WebSocket  # noqa: E402
 
 TOOLS = ('Xvfb', 'xdotool', 'import', 'convert')
 
@@ -58,6 +62,32 @@ def test_keys():
         screen.close()
 
 
+def test_pause_elsewhere():
+    """Space lets go on what the page has paused."""
+    screen, port = Screen(), free_port()
+    live = Live('--preview', '--webrtc', port, '--prompt-switch', 'cut', env=screen.environment, stamp=False)
+    try:
+        if any('not in this build' in m for m in live.messages()):
+            return
+        check(live.wait_for(lambda s: s['shown'] > 5, 30), f'pictures: {live.messages()}')
+        control = WebSocket(port)
+        equal(control.ask('pause', on=True)['type'], 'done', 'paused from the page')
+        screen.key('space')
+        check(wait_for(live, 'window: goes on'), f'Space lets it go on: {live.messages()}')
+        check(live.wait_for(lambda s: not s['paused'], 5), 'it goes on')
+        screen.key('Return')
+        screen.type('words')
+        screen.key('Return')
+        check(live.wait_for(lambda s: s['how'] == 'cut' and s['prompt'] == 'words', 5),
+              f'switched as --prompt-switch says: {live.states()[-1]["history"]}')
+        control.close()
+        screen.key('q')
+        equal(live.end(), 0, 'exit code after Q')
+    finally:
+        live.end(15) if live.process.poll() is None else None
+        screen.close()
+
+
 def test_close_by_signal():
     screen = Screen()
     live = Live('--preview', '--record', 'window.mp4', env=screen.environment)
@@ -82,5 +112,5 @@ def test_no_display():
 
 if not all(shutil.which(tool) for tool in TOOLS):
     skip('needs xvfb xdotool imagemagick')
-each(test_keys, test_close_by_signal, test_no_display)
+each(test_keys, test_pause_elsewhere, test_close_by_signal, test_no_display)
 end()

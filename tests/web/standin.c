@@ -45,6 +45,7 @@ struct change {
 
 struct live {
     struct console *console;
+    const unreel_options *options;
     GMainLoop *loop;
     GstClock *clock;
     GstClockTime base;
@@ -297,7 +298,7 @@ int live_record_stop(struct live *live)
 {
     bool was = live->recording;
     live->recording = false;
-    return was ? 0 : -1;
+    return !was ? LIVE_ENONE : getenv("STANDIN_FULL_DISK") ? LIVE_EBROKEN : 0;
 }
 
 /* ---- state ----------------------------------------------------------------------------------- */
@@ -306,6 +307,11 @@ static void put_text(GString *json, const char *name, const char *value)
 {
     g_string_append_printf(json, ", \"%s\": ", name);
     json_quote(json, value);
+}
+
+enum live_pacing live_pacing_of(struct live *live, const struct live_output_class *class)
+{
+    return class->pacing;
 }
 
 static void put_history(GString *json, struct live *live)
@@ -350,6 +356,7 @@ char *live_state_json(struct live *live)
                            0.34 + 0.03 * wave, 0.08, 0.13 - 0.02 * wave);
     put_text(json, "prompt", live->prompt);
     put_text(json, "how", live->how);
+    put_text(json, "prompt_switch", unreel_options_get(live->options, "prompt_switch"));
     put_history(json, live);
     g_string_append_c(json, '}');
     g_mutex_unlock(&live->lock);
@@ -442,6 +449,7 @@ int main(int argc, char **argv)
     if (status)
         return status;
     live_init(&live, &console);
+    live.options = arguments.options;
     g_unix_signal_add(SIGINT, on_signal, live.loop);
     g_unix_signal_add(SIGTERM, on_signal, live.loop);
     status = live_webrtc.open(&output, &live, &console, arguments.options);

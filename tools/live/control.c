@@ -210,6 +210,7 @@ char *live_record_start(struct live *live)
 int live_record_stop(struct live *live)
 {
     struct live_open_output open = {0};
+    int code = LIVE_ENONE;
     g_mutex_lock(&live->record_lock);
     g_mutex_lock(&live->lock);
     for (guint i = 0; live->page_recording && i < live->outputs->len; i++) {
@@ -223,11 +224,13 @@ int live_record_stop(struct live *live)
     live->page_recording = NULL;
     g_mutex_unlock(&live->lock);
     if (open.output) {
-        open.class->close(open.output);
-        console_info(live->console, "%s: recorded", open.target);
+        char *name = g_strdup(open.target);
+        code = live_close_output(live, &open) < 0 ? LIVE_EBROKEN : 0;
+        if (code == 0)
+            console_info(live->console, "%s: recorded", name);
+        g_free(name);
     }
-    g_free(open.target);
     g_mutex_unlock(&live->record_lock);
     live_changed(live);
-    return open.output ? 0 : -1;
+    return code;
 }

@@ -90,6 +90,10 @@ int live_open_outputs(struct live *live, const struct live_output_class *const *
 /* Takes the session and starts. `seed`, `prompt`: as it was opened with. */
 void live_start(struct live *live, unreel_session *session, const char *prompt, int64_t seed);
 
+/* Closes an output that is in the list no longer. -1: what it wrote is not whole, and the program's
+ * exit code will say so. */
+int live_close_output(struct live *live, struct live_open_output *open);
+
 bool live_is_stopping(struct live *live); /* live_stop was called, or the session has ended */
 bool live_is_dead(struct live *live);     /* no output can go on, or an encoder cannot */
 

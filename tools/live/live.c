@@ -298,13 +298,6 @@ enum live_pacing live_pacing_of(struct live *live, const struct live_output_clas
     return pacing;
 }
 
-void live_file_failed(struct live *live)
-{
-    g_mutex_lock(&live->lock);
-    live->file_failed = true;
-    g_mutex_unlock(&live->lock);
-}
-
 bool live_is_dead(struct live *live)
 {
     g_mutex_lock(&live->lock);
@@ -322,6 +315,19 @@ bool live_is_dead(struct live *live)
     return dead || broken;
 }
 
+int live_close_output(struct live *live, struct live_open_output *open)
+{
+    int code = open->class->close(open->output);
+    g_free(open->target);
+    *open = (struct live_open_output){0};
+    if (code < 0) {
+        g_mutex_lock(&live->lock);
+        live->file_failed = true;
+        g_mutex_unlock(&live->lock);
+    }
+    return code;
+}
+
 static void close_outputs(struct live *live)
 {
     for (;;) {
@@ -334,8 +340,7 @@ static void close_outputs(struct live *live)
         g_mutex_unlock(&live->lock);
         if (!open.class)
             return;
-        open.class->close(open.output);
-        g_free(open.target);
+        live_close_output(live, &open);
     }
 }
 

@@ -68,7 +68,10 @@ char *live_snapshot(struct live *live, const char *path);
 /* Starts or ends a recording beside those of the command line (the page's button). Start: the
  * file's name, to be freed by g_free; NULL with the error printed. */
 char *live_record_start(struct live *live);
-int live_record_stop(struct live *live);
+int live_record_stop(struct live *live); /* 0, or as follows */
+
+#define LIVE_ENONE -1   /* nothing is being recorded */
+#define LIVE_EBROKEN -2 /* the recording is not whole; the error is printed */
 
 /* ---- state ---------------------------------------------------------------------------------- */
 
@@ -120,16 +123,15 @@ struct live_output_class {
      * takes no more pictures; when all have failed, the program ends. */
     void (*status)(struct live_output *output, char *text, size_t size);
     void (*counts)(struct live_output *output, int64_t *pictures, int64_t *dropped);
-    void (*close)(struct live_output *output); /* completes files; at most 5 s for a network */
+    /* Completes files; at most 5 s for a network. 0, or -1 with one line printed: what it wrote is
+     * not whole. */
+    int (*close)(struct live_output *output);
 };
 
 #define LIVE_EUSAGE -2
 
 /* The pacing of an output: its own, or what the option "pacing" says for it. */
 enum live_pacing live_pacing_of(struct live *live, const struct live_output_class *class);
-
-/* A file is not whole (the error is printed): the program's exit code will say so. */
-void live_file_failed(struct live *live);
 
 extern const struct live_output_class live_preview, live_rtmp, live_srt, live_hls, live_record,
     live_webrtc, live_v4l2;

@@ -13,7 +13,6 @@
 #define SEGMENT "segment%05d.ts"
 
 struct live_output {
-    struct live *live;
     struct live_pipe *pipe;
     char *folder;
     int segments; /* to keep, 0: all */
@@ -70,7 +69,6 @@ static int hls_open(struct live_output **output, struct live *live, struct conso
     if (check(console, folder, options) < 0)
         return -1;
     struct live_output *o = g_new0(struct live_output, 1);
-    o->live = live;
     o->folder = g_strdup(folder);
     o->segments = atoi(unreel_options_get(options, "hls_segments"));
     o->seconds = MAX(1, (int)(atof(interval) + 0.5));
@@ -105,12 +103,12 @@ static void hls_counts(struct live_output *o, int64_t *pictures, int64_t *droppe
     live_pipe_counts(o->pipe, pictures, dropped);
 }
 
-static void hls_close(struct live_output *o)
+static int hls_close(struct live_output *o)
 {
-    if (live_pipe_close(o->pipe) < 0)
-        live_file_failed(o->live);
+    int code = live_pipe_close(o->pipe);
     g_free(o->folder);
     g_free(o);
+    return code;
 }
 
 const struct live_output_class live_hls = {

@@ -92,7 +92,7 @@ static gpointer window_thread(gpointer opaque)
     return NULL;
 }
 
-static void preview_output_close(struct live_output *o)
+static int preview_output_close(struct live_output *o)
 {
     g_mutex_lock(&o->lock);
     o->ends = true;
@@ -105,6 +105,7 @@ static void preview_output_close(struct live_output *o)
     g_mutex_clear(&o->lock);
     g_cond_clear(&o->opened);
     g_free(o);
+    return 0;
 }
 
 static int number(const unreel_options *options, const char *name)
@@ -117,7 +118,9 @@ static int preview_output_open(struct live_output **output, struct live *live, s
                                const unreel_options *options)
 {
     struct live_output *o = g_new0(struct live_output, 1);
-    o->preview = (struct preview){.live = live, .console = console, .how = UNREEL_SWITCH_RECACHE,
+    o->preview = (struct preview){.live = live,
+                                  .console = console,
+                                  .how = UNREEL_SWITCH_DEFAULT,
                                   .width = number(options, "width"),
                                   .height = number(options, "height")};
     o->code = 1;

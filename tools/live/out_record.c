@@ -16,7 +16,6 @@
 #define FRAGMENT_MS 250 /* of video; a fragment ends with the first picture after it */
 
 struct live_output {
-    struct live *live;
     struct console *console;
     struct live_pipe *pipe;
     char *path;
@@ -95,7 +94,6 @@ static int record_open(struct live_output **output, struct live *live, struct co
              "filesink name=sink buffer-mode=unbuffered async=false sync=false",
              FRAGMENT_MS);
     struct live_output *o = g_new0(struct live_output, 1);
-    o->live = live;
     o->console = console;
     o->path = g_strdup(path);
     const struct live_pipe_settings settings = {
@@ -127,10 +125,10 @@ static void record_counts(struct live_output *o, int64_t *pictures, int64_t *dro
     live_pipe_counts(o->pipe, pictures, dropped);
 }
 
-static void record_close(struct live_output *o)
+static int record_close(struct live_output *o)
 {
-    if (live_pipe_close(o->pipe) < 0) {
-        live_file_failed(o->live);
+    int code = live_pipe_close(o->pipe);
+    if (code < 0) {
         if (mp4_repair(&o->header, o->path) < 0)
             console_warning(o->console, "%s: may not be playable: %s", o->path, strerror(errno));
     } else {
@@ -138,6 +136,7 @@ static void record_close(struct live_output *o)
     }
     g_free(o->path);
     g_free(o);
+    return code;
 }
 
 const struct live_output_class live_record = {

@@ -95,11 +95,12 @@ static void rtmp_counts(struct live_output *o, int64_t *pictures, int64_t *dropp
     live_pipe_counts(o->pipe, pictures, dropped);
 }
 
-static void rtmp_close(struct live_output *o)
+static int rtmp_close(struct live_output *o)
 {
     live_pipe_close(o->pipe);
     g_free(o->url);
     g_free(o);
+    return 0;
 }
 
 const struct live_output_class live_rtmp = {

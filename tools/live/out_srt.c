@@ -102,11 +102,12 @@ static void srt_counts(struct live_output *o, int64_t *pictures, int64_t *droppe
     live_pipe_counts(o->pipe, pictures, dropped);
 }
 
-static void srt_close(struct live_output *o)
+static int srt_close(struct live_output *o)
 {
     live_pipe_close(o->pipe);
     g_free(o->uri);
     g_free(o);
+    return 0;
 }
 
 const struct live_output_class live_srt = {

@@ -80,11 +80,12 @@ static void v4l2_counts(struct live_output *o, int64_t *pictures, int64_t *dropp
     live_pipe_counts(o->pipe, pictures, dropped);
 }
 
-static void v4l2_close(struct live_output *o)
+static int v4l2_close(struct live_output *o)
 {
     live_pipe_close(o->pipe);
     g_free(o->device);
     g_free(o);
+    return 0;
 }
 
 const struct live_output_class live_v4l2 = {

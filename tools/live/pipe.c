@@ -407,15 +407,15 @@ static int drain(struct live_pipe *p)
 
 int live_pipe_close(struct live_pipe *p)
 {
+    g_mutex_lock(&p->lock); /* first: a unit may be waiting for room */
+    p->closing = true;
+    g_cond_broadcast(&p->wake);
+    g_mutex_unlock(&p->lock);
     g_mutex_lock(&p->asking);
     struct live_subscription *subscription = p->subscription;
     p->subscription = NULL;
     g_mutex_unlock(&p->asking);
     live_unsubscribe(subscription);
-    g_mutex_lock(&p->lock);
-    p->closing = true;
-    g_cond_broadcast(&p->wake);
-    g_mutex_unlock(&p->lock);
     g_thread_join(p->keeper);
     int code = drain(p);
     pipe_free(p);

@@ -17,7 +17,7 @@ struct preview {
     SDL_Texture *texture; /* IYUV, of the video's size */
     struct text *text;    /* NULL: no font */
     int width, height;    /* of the video, px */
-    bool overlay, typing, paused, quit;
+    bool overlay, typing, quit;
     char typed[TYPED_MAX + 1];
     enum unreel_switch how;
     char notice[200]; /* shown for a while: "saved ..." */

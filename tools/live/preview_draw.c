@@ -119,9 +119,10 @@ static void draw_overlay(struct preview *p, int width)
     char lines[3][160];
     int high = text_height(p->text), inside = width - 24;
     double chunks = s->chunks > 0 ? (double)s->chunks : 1;
-    snprintf(lines[0], sizeof lines[0], "%.1f pictures/s of %.3g    buffer %.2f s    picture %lld%s%s",
+    snprintf(lines[0], sizeof lines[0],
+             "%.1f pictures/s of %.3g    buffer %.2f s    picture %lld%s%s",
              p->state.pictures_per_second, s->fps, p->state.buffered, (long long)p->state.shown,
-             p->paused ? "    paused" : "", p->state.recording ? "    recording" : "");
+             p->state.stats.paused ? "    paused" : "", p->state.recording ? "    recording" : "");
     snprintf(lines[1], sizeof lines[1],
              "a chunk: denoise %.0f ms    cache %.0f ms    decode %.0f ms    all %.0f ms",
              1e3 * s->seconds_denoise / chunks, 1e3 * s->seconds_cache / chunks,

@@ -102,6 +102,15 @@ static void toggle_full_screen(struct preview *p)
     SDL_ShowCursor(full ? SDL_ENABLE : SDL_DISABLE);
 }
 
+/* Others may have paused it, or let it go on. */
+static void toggle_pause(struct preview *p)
+{
+    live_state(p->live, &p->state);
+    bool pause = !p->state.stats.paused;
+    live_pause(p->live, WHO, pause);
+    notice(p, pause ? "paused" : "goes on");
+}
+
 static void save_picture(struct preview *p)
 {
     char text[sizeof p->notice], *name = live_snapshot(p->live, NULL);
@@ -126,9 +135,7 @@ static bool command_key(struct preview *p, const SDL_Keysym *key)
         toggle_full_screen(p);
         break;
     case SDLK_SPACE:
-        p->paused = !p->paused;
-        live_pause(p->live, WHO, p->paused);
-        notice(p, p->paused ? "paused" : "goes on");
+        toggle_pause(p);
         break;
     case SDLK_r:
         live_reset(p->live, WHO);

@@ -356,7 +356,7 @@ static int run_live_open(struct run *r)
     int end = live_finish(r->live);
     if (r->loader) { /* it cannot be stopped, and there is nothing left to lose */
         fflush(stdout);
-        _exit(r->signal ? 128 + r->signal : EXIT_OK);
+        _exit(r->dead || end ? EXIT_ERROR : r->signal ? 128 + r->signal : EXIT_OK);
     }
     if (code == 0 && r->session)
         print_counts(r);

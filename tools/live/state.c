@@ -406,6 +406,7 @@ char *live_state_json(struct live *live)
     put_text(json, "prompt", live->prompt);
     put_text(json, "how", how_text(live, live->how));
     put_int(json, "seed", live->seed);
+    put_text(json, "prompt_switch", unreel_options_get(live->options, "prompt_switch"));
     put_int(json, "scene", state.stats.scene);
     put_int(json, "scene_asked", state.stats.scene_asked);
     put_numbers(json, live, &state, &player);

@@ -10,10 +10,13 @@
 #define FULL_WAIT_US 4000 /* between looks whether the encoder has caught up */
 
 struct live_subscription {
+    gatomicrefcount references; /* the list, and who hands out */
     struct stream *stream;
     live_unit_fn receive;
     void *opaque;
-    bool started; /* its first key picture came */
+    bool started; /* its first key picture came; belongs to who hands out */
+    GMutex busy;  /* held while it receives: that may take as long as a disk does */
+    bool ended;   /* with busy: receives no more */
 };
 
 struct stream {
@@ -24,7 +27,7 @@ struct stream {
     GstCaps *caps;
     GMutex control; /* subscribing: starts and stops the encoder */
 
-    GMutex lock; /* of all below; held while subscribers receive */
+    GMutex lock; /* of all below; not held while subscribers receive */
     GCond ended_cond;
     GPtrArray *subscribers;
     const struct encoder *encoder;
@@ -51,16 +54,44 @@ struct stream *stream_open(struct console *console, enum live_pacing pacing, enu
 
 /* ---- handing out ----------------------------------------------------------------------------- */
 
+static void subscription_unref(gpointer opaque)
+{
+    struct live_subscription *subscription = opaque;
+    if (!g_atomic_ref_count_dec(&subscription->references))
+        return;
+    g_mutex_clear(&subscription->busy);
+    g_free(subscription);
+}
+
+/* The subscribers now, a reference each. */
+static GPtrArray *list_subscribers(struct stream *s)
+{
+    GPtrArray *list = g_ptr_array_new_with_free_func(subscription_unref);
+    g_mutex_lock(&s->lock);
+    for (guint i = 0; i < s->subscribers->len; i++) {
+        struct live_subscription *to = g_ptr_array_index(s->subscribers, i);
+        g_atomic_ref_count_inc(&to->references);
+        g_ptr_array_add(list, to);
+    }
+    g_mutex_unlock(&s->lock);
+    return list;
+}
+
+/* From one thread at a time. */
 static void hand_out(struct stream *s, GstSample *sample)
 {
     bool key = !GST_BUFFER_FLAG_IS_SET(gst_sample_get_buffer(sample), GST_BUFFER_FLAG_DELTA_UNIT);
-    for (guint i = 0; i < s->subscribers->len; i++) {
-        struct live_subscription *to = g_ptr_array_index(s->subscribers, i);
+    GPtrArray *list = list_subscribers(s);
+    for (guint i = 0; i < list->len; i++) {
+        struct live_subscription *to = g_ptr_array_index(list, i);
         if (key)
             to->started = true;
-        if (to->started)
+        g_mutex_lock(&to->busy);
+        if (to->started && !to->ended)
             to->receive(to->opaque, sample, key);
+        g_mutex_unlock(&to->busy);
     }
+    g_ptr_array_free(list, TRUE);
 }
 
 /* x264enc moves times and segment by 1000 hours: only the running time is what was put in. */
@@ -86,9 +117,7 @@ static GstFlowReturn on_unit(GstAppSink *sink, gpointer opaque)
         return GST_FLOW_EOS;
     GstSample *unit = with_running_time(sample);
     gst_sample_unref(sample);
-    g_mutex_lock(&s->lock);
     hand_out(s, unit);
-    g_mutex_unlock(&s->lock);
     gst_sample_unref(unit);
     return GST_FLOW_OK;
 }
@@ -201,12 +230,12 @@ static void stop_encoder(struct stream *s)
 
 void stream_feed(struct stream *s, GstBuffer *picture)
 {
-    g_mutex_lock(&s->lock);
-    if (s->codec == LIVE_RAW && s->subscribers->len) {
+    if (s->codec == LIVE_RAW) {
         GstSample *sample = gst_sample_new(picture, s->caps, NULL, NULL);
         hand_out(s, sample);
         gst_sample_unref(sample);
     }
+    g_mutex_lock(&s->lock);
     GstAppSrc *src = s->src ? gst_object_ref(s->src) : NULL;
     while (src && s->src == src && !s->failed &&
            gst_app_src_get_current_level_buffers(src) >= QUEUE_MAX) {
@@ -240,12 +269,14 @@ static void ask_for_key(struct stream *s)
 struct live_subscription *stream_subscribe(struct stream *s, live_unit_fn receive, void *opaque)
 {
     struct live_subscription *subscription = g_new0(struct live_subscription, 1);
-    *subscription = (struct live_subscription){s, receive, opaque, false};
+    *subscription = (struct live_subscription){.stream = s, .receive = receive, .opaque = opaque};
+    g_atomic_ref_count_init(&subscription->references);
+    g_mutex_init(&subscription->busy);
     g_mutex_lock(&s->control);
     if (s->codec != LIVE_RAW && !s->pipeline && start_encoder(s) < 0) {
         stop_encoder(s);
         g_mutex_unlock(&s->control);
-        g_free(subscription);
+        subscription_unref(subscription);
         return NULL;
     }
     g_mutex_lock(&s->lock);
@@ -269,10 +300,13 @@ void stream_unsubscribe(struct live_subscription *subscription)
     g_ptr_array_remove(s->subscribers, subscription);
     bool last = s->subscribers->len == 0;
     g_mutex_unlock(&s->lock);
+    g_mutex_lock(&subscription->busy); /* a call that is under way */
+    subscription->ended = true;
+    g_mutex_unlock(&subscription->busy);
     if (last)
         stop_encoder(s);
     g_mutex_unlock(&s->control);
-    g_free(subscription);
+    subscription_unref(subscription);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */

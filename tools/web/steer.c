@@ -63,10 +63,14 @@ static struct outcome done(void)
 
 static struct outcome record(struct live *live, bool on)
 {
+    int code = on ? 0 : live_record_stop(live);
+    if (code == LIVE_EBROKEN)
+        return steer_refusal(SOUP_STATUS_INTERNAL_SERVER_ERROR,
+                             "the recording is not whole, see the server's messages");
+    if (code < 0)
+        return steer_refusal(SOUP_STATUS_CONFLICT, "nothing is being recorded");
     if (!on)
-        return live_record_stop(live) < 0
-                   ? steer_refusal(SOUP_STATUS_CONFLICT, "nothing is being recorded")
-                   : done();
+        return done();
     char *file = live_record_start(live);
     if (!file)
         return steer_refusal(SOUP_STATUS_INTERNAL_SERVER_ERROR,

@@ -1,45 +1,14 @@
 #define GST_USE_UNSTABLE_API
-#include "viewer.h"
+#include "web/viewer_parts.h"
 
-#include <gst/app/gstappsrc.h>
 #include <gst/video/video.h>
 #include <gst/webrtc/webrtc.h>
 #include <string.h>
 
-#define PICTURE_SECONDS 5      /* a session that makes pictures has made one */
-#define START_SECONDS 10       /* from there to webrtcbin: on a busy machine */
-#define ANSWER_SECONDS 4       /* more than gathering takes without a STUN server that is dead */
-#define CONNECT_SECONDS 20     /* from the answer to the connection */
 #define WAITING_MAX 64         /* pictures that a slow viewer may be behind */
 #define KEY_INTERVAL_US 500000 /* key pictures for one viewer: losses come in bunches */
 
-enum phase {
-    WAIT_KEY, /* for the picture that the answer needs */
-    PRIMED,   /* it is in; nothing until the connection stands */
-    SENDING,
-    ENDED,
-};
-
-struct viewer {
-    gatomicrefcount references; /* callbacks of GStreamer hold one each */
-    struct viewer_place place;
-    struct offer offer;
-    enum live_codec codec;
-    char *id, *who;
-    GstElement *pipeline, *rtc;
-    GstAppSrc *source;
-    struct live_subscription *subscription;
-    GSource *deadline, *bus_watch;
-    bool remote_set, caps_set, asked, replied, connected, closed;
-
-    GMutex lock; /* for what follows */
-    enum phase phase;
-    bool need_key;
-    int64_t pictures, dropped;
-    gint64 key_asked; /* monotonic time, us */
-};
-
-static void viewer_unref(gpointer data)
+void viewer_unref(gpointer data)
 {
     struct viewer *viewer = data;
     if (!g_atomic_ref_count_dec(&viewer->references))
@@ -51,20 +20,19 @@ static void viewer_unref(gpointer data)
     g_free(viewer);
 }
 
-static struct viewer *viewer_ref(struct viewer *viewer)
+struct viewer *viewer_ref(struct viewer *viewer)
 {
     g_atomic_ref_count_inc(&viewer->references);
     return viewer;
 }
 
-/* From any thread: `step` in the thread of the place, unless the viewer is closed by then. */
-static void call(struct viewer *viewer, GSourceFunc step)
+void viewer_call(struct viewer *viewer, GSourceFunc step)
 {
     g_main_context_invoke_full(viewer->place.context, G_PRIORITY_DEFAULT, step, viewer_ref(viewer),
                                viewer_unref);
 }
 
-static void end_deadline(struct viewer *viewer)
+void viewer_end_deadline(struct viewer *viewer)
 {
     if (!viewer->deadline)
         return;
@@ -73,20 +41,19 @@ static void end_deadline(struct viewer *viewer)
     viewer->deadline = NULL;
 }
 
-static void set_deadline(struct viewer *viewer, guint seconds, GSourceFunc step)
+void viewer_set_deadline(struct viewer *viewer, guint seconds, GSourceFunc step)
 {
-    end_deadline(viewer);
+    viewer_end_deadline(viewer);
     viewer->deadline = g_timeout_source_new(seconds * 1000);
     g_source_set_callback(viewer->deadline, step, viewer_ref(viewer), viewer_unref);
     g_source_attach(viewer->deadline, viewer->place.context);
 }
 
-/* Before the answer: tells why there is none. After it: that the viewer is gone. */
-static void give_up(struct viewer *viewer, const char *reason, bool retry)
+void viewer_give_up(struct viewer *viewer, const char *reason, bool retry)
 {
     if (viewer->closed)
         return;
-    end_deadline(viewer);
+    viewer_end_deadline(viewer);
     if (!viewer->replied) {
         viewer->replied = true;
         viewer->place.answered(viewer->place.opaque, viewer, NULL, reason, retry);
@@ -105,7 +72,6 @@ static void push(struct viewer *viewer, GstSample *sample)
         viewer->dropped++;
 }
 
-static gboolean on_primed(gpointer data);
 static gboolean on_want_key(gpointer data);
 
 static void receive(void *opaque, GstSample *sample, bool key)
@@ -139,9 +105,9 @@ static void receive(void *opaque, GstSample *sample, bool key)
     }
     g_mutex_unlock(&viewer->lock);
     if (primed)
-        call(viewer, on_primed);
+        viewer_call(viewer, viewer_on_primed);
     if (ask) /* not from here: the encoder waits for this function */
-        call(viewer, on_want_key);
+        viewer_call(viewer, on_want_key);
 }
 
 static gboolean on_want_key(gpointer data)
@@ -165,168 +131,8 @@ static GstPadProbeReturn on_upstream_event(GstPad *pad, GstPadProbeInfo *info, g
         viewer->key_asked = now;
     g_mutex_unlock(&viewer->lock);
     if (ask)
-        call(viewer, on_want_key);
+        viewer_call(viewer, on_want_key);
     return GST_PAD_PROBE_DROP;
-}
-
-/* ---- offer and answer ------------------------------------------------------------------------ */
-
-/* The text of the description with the H.264 parameters as they were offered: GStreamer 1.22 leaves
- * profile-level-id out, which then means a profile nobody asked for. */
-static char *answer_text(const struct viewer *viewer, const GstSDPMessage *sdp)
-{
-    char *text = gst_sdp_message_as_text(sdp);
-    if (viewer->codec != LIVE_H264 || !viewer->offer.h264_format)
-        return text;
-    char *start = g_strdup_printf("a=fmtp:%d ", viewer->offer.h264);
-    GString *fixed = g_string_new(NULL);
-    char **lines = g_strsplit(text, "\r\n", -1);
-    for (char **line = lines; *line; line++) {
-        if (!**line)
-            continue;
-        if (g_str_has_prefix(*line, start))
-            g_string_append_printf(fixed, "%s%s\r\n", start, viewer->offer.h264_format);
-        else
-            g_string_append_printf(fixed, "%s\r\n", *line);
-    }
-    g_strfreev(lines);
-    g_free(start);
-    g_free(text);
-    return g_string_free(fixed, FALSE);
-}
-
-static gboolean on_connect_timeout(gpointer data)
-{
-    give_up(data, "it did not connect", false);
-    return G_SOURCE_REMOVE;
-}
-
-static void reply(struct viewer *viewer)
-{
-    GstWebRTCSessionDescription *description = NULL;
-    g_object_get(viewer->rtc, "local-description", &description, NULL);
-    if (!description) {
-        give_up(viewer, "no answer to this offer can be made", false);
-        return;
-    }
-    char *text = answer_text(viewer, description->sdp);
-    gst_webrtc_session_description_free(description);
-    viewer->replied = true;
-    if (!viewer->connected)
-        set_deadline(viewer, CONNECT_SECONDS, on_connect_timeout);
-    viewer->place.answered(viewer->place.opaque, viewer, text, NULL, false);
-    g_free(text);
-}
-
-static gboolean on_gathering(gpointer data)
-{
-    struct viewer *viewer = data;
-    GstWebRTCICEGatheringState state;
-    if (viewer->closed || viewer->replied || !viewer->asked)
-        return G_SOURCE_REMOVE;
-    g_object_get(viewer->rtc, "ice-gathering-state", &state, NULL);
-    if (state == GST_WEBRTC_ICE_GATHERING_STATE_COMPLETE)
-        reply(viewer);
-    return G_SOURCE_REMOVE;
-}
-
-/* A STUN server that does not answer: the candidates so far have to do. */
-static gboolean on_answer_timeout(gpointer data)
-{
-    struct viewer *viewer = data;
-    if (!viewer->replied)
-        reply(viewer);
-    return G_SOURCE_REMOVE;
-}
-
-static gboolean on_no_answer(gpointer data)
-{
-    give_up(data, "no answer to this offer can be made", false);
-    return G_SOURCE_REMOVE;
-}
-
-static void on_answer(GstPromise *promise, gpointer data)
-{
-    struct viewer *viewer = data;
-    const GstStructure *reply_structure = gst_promise_get_reply(promise);
-    GstWebRTCSessionDescription *answer = NULL;
-    if (reply_structure)
-        gst_structure_get(reply_structure, "answer", GST_TYPE_WEBRTC_SESSION_DESCRIPTION, &answer,
-                          NULL);
-    if (answer && viewer->rtc) {
-        GstPromise *set = gst_promise_new();
-        g_signal_emit_by_name(viewer->rtc, "set-local-description", answer, set);
-        gst_promise_interrupt(set);
-        gst_promise_unref(set);
-        gst_webrtc_session_description_free(answer);
-    } else {
-        call(viewer, on_no_answer);
-    }
-    gst_promise_unref(promise);
-}
-
-static void try_answer(struct viewer *viewer)
-{
-    if (viewer->closed || viewer->asked || !viewer->remote_set || !viewer->caps_set)
-        return;
-    viewer->asked = true;
-    set_deadline(viewer, ANSWER_SECONDS, on_answer_timeout);
-    g_signal_emit_by_name(
-        viewer->rtc, "create-answer", NULL,
-        gst_promise_new_with_change_func(on_answer, viewer_ref(viewer), viewer_unref));
-}
-
-static gboolean on_remote_done(gpointer data)
-{
-    struct viewer *viewer = data;
-    viewer->remote_set = true;
-    try_answer(viewer);
-    return G_SOURCE_REMOVE;
-}
-
-static void on_remote_set(GstPromise *promise, gpointer data)
-{
-    const GstStructure *structure = gst_promise_get_reply(promise);
-    bool refused = structure && gst_structure_has_field(structure, "error");
-    gst_promise_unref(promise);
-    call(data, refused ? on_no_answer : on_remote_done);
-}
-
-static gboolean on_caps_done(gpointer data)
-{
-    struct viewer *viewer = data;
-    viewer->caps_set = true;
-    try_answer(viewer);
-    return G_SOURCE_REMOVE;
-}
-
-/* The payloader's caps have reached webrtcbin. */
-static void on_sink_caps(GstPad *pad, GParamSpec *unused, gpointer data)
-{
-    GstCaps *caps = gst_pad_get_current_caps(pad);
-    if (caps && gst_structure_has_field(gst_caps_get_structure(caps, 0), "ssrc"))
-        call(data, on_caps_done);
-    gst_clear_caps(&caps);
-}
-
-static gboolean on_stuck(gpointer data)
-{
-    give_up(data, "the stream does not start", true);
-    return G_SOURCE_REMOVE;
-}
-
-static gboolean on_primed(gpointer data)
-{
-    struct viewer *viewer = data;
-    if (!viewer->closed && !viewer->asked)
-        set_deadline(viewer, START_SECONDS, on_stuck);
-    return G_SOURCE_REMOVE;
-}
-
-static gboolean on_no_picture(gpointer data)
-{
-    give_up(data, "there is no picture yet", true);
-    return G_SOURCE_REMOVE;
 }
 
 /* ---- the connection -------------------------------------------------------------------------- */
@@ -341,7 +147,7 @@ static gboolean on_connection(gpointer data)
     if (state == GST_WEBRTC_PEER_CONNECTION_STATE_CONNECTED && !viewer->connected) {
         viewer->connected = true;
         if (viewer->replied)
-            end_deadline(viewer);
+            viewer_end_deadline(viewer);
         g_mutex_lock(&viewer->lock);
         viewer->phase = SENDING;
         viewer->need_key = true;
@@ -350,20 +156,16 @@ static gboolean on_connection(gpointer data)
         viewer->place.connected(viewer->place.opaque, viewer);
     }
     if (state == GST_WEBRTC_PEER_CONNECTION_STATE_FAILED)
-        give_up(viewer, viewer->connected ? "the connection broke" : "it did not connect", false);
+        viewer_give_up(viewer, viewer->connected ? "the connection broke" : "it did not connect",
+                       false);
     if (state == GST_WEBRTC_PEER_CONNECTION_STATE_CLOSED)
-        give_up(viewer, "it closed the connection", false);
+        viewer_give_up(viewer, "it closed the connection", false);
     return G_SOURCE_REMOVE;
-}
-
-static void on_gathering_state(GObject *rtc, GParamSpec *unused, gpointer data)
-{
-    call(data, on_gathering);
 }
 
 static void on_connection_state(GObject *rtc, GParamSpec *unused, gpointer data)
 {
-    call(data, on_connection);
+    viewer_call(data, on_connection);
 }
 
 static gboolean on_message(GstBus *bus, GstMessage *message, gpointer data)
@@ -378,7 +180,7 @@ static gboolean on_message(GstBus *bus, GstMessage *message, gpointer data)
         gst_message_parse_error(message, &error, NULL);
         console_debug(viewer->place.console, "webrtc: %s: %s", viewer->who, error->message);
         g_error_free(error);
-        give_up(viewer, "its stream failed", false);
+        viewer_give_up(viewer, "its stream failed", false);
     }
     return G_SOURCE_CONTINUE;
 }
@@ -452,15 +254,9 @@ static bool build(struct viewer *viewer)
 
 static void connect_signals(struct viewer *viewer)
 {
-    g_signal_connect_data(viewer->rtc, "notify::ice-gathering-state",
-                          G_CALLBACK(on_gathering_state), viewer_ref(viewer),
-                          (GClosureNotify)(void (*)(void))viewer_unref, 0);
+    viewer_watch_signalling(viewer);
     g_signal_connect_data(viewer->rtc, "notify::connection-state", G_CALLBACK(on_connection_state),
                           viewer_ref(viewer), (GClosureNotify)(void (*)(void))viewer_unref, 0);
-    GstPad *sink = gst_element_get_static_pad(viewer->rtc, "sink_0");
-    g_signal_connect_data(sink, "notify::caps", G_CALLBACK(on_sink_caps), viewer_ref(viewer),
-                          (GClosureNotify)(void (*)(void))viewer_unref, 0);
-    gst_object_unref(sink);
     GstPad *pad = gst_element_get_static_pad(GST_ELEMENT(viewer->source), "src");
     gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_EVENT_UPSTREAM, on_upstream_event, viewer_ref(viewer),
                       viewer_unref);
@@ -482,15 +278,7 @@ static void start(struct viewer *viewer)
     gst_element_set_start_time(viewer->pipeline, GST_CLOCK_TIME_NONE);
     gst_element_set_base_time(viewer->pipeline, live_base_time(viewer->place.live));
     gst_element_set_state(viewer->pipeline, GST_STATE_PLAYING);
-    GstSDPMessage *sdp;
-    gst_sdp_message_copy(viewer->offer.sdp, &sdp);
-    GstWebRTCSessionDescription *offer =
-        gst_webrtc_session_description_new(GST_WEBRTC_SDP_TYPE_OFFER, sdp);
-    g_signal_emit_by_name(
-        viewer->rtc, "set-remote-description", offer,
-        gst_promise_new_with_change_func(on_remote_set, viewer_ref(viewer), viewer_unref));
-    gst_webrtc_session_description_free(offer);
-    set_deadline(viewer, PICTURE_SECONDS, on_no_picture);
+    viewer_take_offer(viewer);
 }
 
 static struct viewer *viewer_new(const struct viewer_place *place, struct offer *offer,
@@ -515,7 +303,8 @@ static bool open_codec(struct viewer *viewer, enum live_codec codec, const char 
         *error = "a part of GStreamer is missing, see the server's messages";
         return false;
     }
-    viewer->subscription = live_subscribe(viewer->place.live, LIVE_STRETCH, codec, receive, viewer);
+    viewer->subscription =
+        live_subscribe(viewer->place.live, viewer->place.pacing, codec, receive, viewer);
     if (!viewer->subscription)
         *error = "there is no encoder for what this browser plays, see the server's messages";
     return viewer->subscription;
@@ -556,7 +345,7 @@ void viewer_close(struct viewer *viewer)
     if (!viewer)
         return;
     viewer->closed = true;
-    end_deadline(viewer);
+    viewer_end_deadline(viewer);
     if (viewer->bus_watch) {
         g_source_destroy(viewer->bus_watch);
         g_clear_pointer(&viewer->bus_watch, g_source_unref);

@@ -25,6 +25,7 @@ struct viewer_place {
     struct console *console;
     GMainContext *context;
     GThreadPool *cleaners; /* closes pipelines: that may take a while. See viewer_clean. */
+    enum live_pacing pacing;
     const char *stun, *turn;
     bool no_h264; /* there is no encoder for it */
     /* Once: the answer, or NULL with the reason. `retry`: it may work in a second. */

@@ -77,13 +77,15 @@ static bool server_option(struct console *console, const unreel_options *options
     return good;
 }
 
-static void print_address(const struct web *web)
+static void print_address(const struct web *web, bool token_known)
 {
     char *url = listen_url(&web->listen);
     if (web->listen.loopback && !web->access.proxied) {
         console_info(web->console, "webrtc: %s", url);
     } else {
-        console_info(web->console, "webrtc: %s#token=%s", url, web->access.token);
+        /* Nobody knows a token that was made up, unless it is printed. */
+        (token_known ? console_info : console_warning)(web->console, "webrtc: %s#token=%s", url,
+                                                       web->access.token);
         console_info(web->console, "webrtc: %s",
                      web->access.viewers_open
                          ? "anybody may watch; steering needs the token in that address"
@@ -119,8 +121,23 @@ static gboolean on_count(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
+/* The token stands in an address and, for browsers, among the subprotocols of a WebSocket. */
+static bool check_token(struct console *console, const char *token)
+{
+    size_t good = token ? strspn(token, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                        "0123456789-._~")
+                        : 0;
+    if (!token || !token[good])
+        return true;
+    console_error(console, "webrtc: --web-token: only letters, digits and - . _ ~ can be in it, "
+                           "browsers could not send others");
+    return false;
+}
+
 static int start_server(struct web *web, const unreel_options *options)
 {
+    if (!check_token(web->console, text_option(options, "web_token")))
+        return LIVE_EUSAGE;
     web->server = soup_server_new("server-header", "unreel", NULL);
     http_install(web, web->server);
     int status =
@@ -148,7 +165,11 @@ static gpointer make_certificate(gpointer data)
 static int start_viewers(struct web *web, const unreel_options *options)
 {
     struct viewer_place place = {
-        .live = web->live, .console = web->console, .context = web->context};
+        .live = web->live,
+        .console = web->console,
+        .context = web->context,
+        .pacing = live_pacing_of(web->live, &live_webrtc),
+    };
     char *stun = NULL, *turn = NULL;
     if (!server_option(web->console, options, "stun", &stun) ||
         !server_option(web->console, options, "turn", &turn)) {
@@ -206,7 +227,7 @@ static int web_open(struct live_output **out, struct live *live, struct console 
     web->loop = g_main_loop_new(web->context, FALSE);
     web->thread = g_thread_new("web", run, web);
     web->warming = g_thread_new("certificate", make_certificate, web);
-    print_address(web);
+    print_address(web, text_option(options, "web_token"));
     *out = output;
     return 0;
 }
@@ -252,10 +273,20 @@ static void drain(struct web *web)
     g_source_unref(timer);
 }
 
-static void web_close(struct live_output *output)
+static gboolean on_quit(gpointer data)
+{
+    struct web *web = data;
+    g_main_loop_quit(web->loop);
+    return G_SOURCE_REMOVE;
+}
+
+static int web_close(struct live_output *output)
 {
     struct web *web = &output->web;
-    g_main_loop_quit(web->loop);
+    GSource *quitting = g_idle_source_new(); /* by itself: it may not have begun yet */
+    g_source_set_callback(quitting, on_quit, web, NULL);
+    g_source_attach(quitting, web->context);
+    g_source_unref(quitting);
     g_thread_join(web->thread);
     g_thread_join(web->warming);
     /* This thread serves the rest. Until it has the context, others run what they have for it. */
@@ -279,6 +310,7 @@ static void web_close(struct live_output *output)
     g_main_context_pop_thread_default(web->context);
     g_main_context_release(web->context);
     free_output(output);
+    return 0;
 }
 
 const struct live_output_class live_webrtc = {
