@@ -27,6 +27,36 @@ def test_origin():
     check('access-control-allow-origin' not in prompt(text, **EVIL).headers, 'no CORS for control')
 
 
+def test_embedding():
+    """Pictures and scripts of other sites' pages come without an Origin, but browsers say from where."""
+    for site in ('cross-site', 'same-site'):
+        for where in ('/api/picture', '/api/state', '/metrics'):
+            equal(ask('GET', where, Sec_Fetch_Site=site).status, 403, f'{where} embedded, {site}')
+        equal(prompt({'prompt': 'x'}, Sec_Fetch_Site=site).status, 403, f'prompt, {site}')
+        equal(ask('GET', '/', Sec_Fetch_Site=site).status, 200, f'a link to the page, {site}')
+    for site in ('same-origin', 'none'):
+        equal(ask('GET', '/api/picture', Sec_Fetch_Site=site).status, 200, f'picture, {site}')
+    for where in ('/', '/api/picture', '/api/state'):
+        equal(ask('GET', where).headers.get('cross-origin-resource-policy'), 'same-origin', f'policy of {where}')
+
+
+def test_bad_token():
+    """What browsers could not send is refused at the start."""
+    for token in ('se same', 'a,b', 'a/b', 'caf\u00e9', 'a"b', 'a%20b', 'a=b', 'a+b'):
+        other = Standin('--web-token', token)
+        equal(other.process.wait(10), 2, f'exit code with the token {token!r}')
+        check(any('--web-token' in line for line in other.lines), f'{token!r}: {other.lines}')
+        check(not any(token in line for line in other.lines), f'{token!r} is not printed: {other.lines}')
+
+
+def test_quiet():
+    """A token that was made up is printed nevertheless."""
+    other = Standin('--quiet', address='0.0.0.0:0')
+    check(other.token and re.fullmatch('[0-9a-f]{32}', other.token), f'token {other.token}: {other.lines}')
+    equal(len(other.lines), 2, f'lines: {other.lines}')  # and a warning about TLS
+    equal(other.stop(), 0, 'exit')
+
+
 def test_host():
     for host in ('evil.example', f'evil.example:{PORT}', '127.0.0.1.evil.example', 'localhost.evil.example'):
         equal(ask('GET', '/', host=host).status, 421, f'page as {host}')
@@ -116,4 +146,4 @@ def test_beyond_loopback():
     check(server.token is None, 'no token is printed for this machine only')
 
 
-finish(test_origin, test_host, test_token, test_beyond_loopback)
+finish(test_origin, test_embedding, test_bad_token, test_quiet, test_host, test_token, test_beyond_loopback)

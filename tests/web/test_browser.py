@@ -127,6 +127,22 @@ def test_steers(chrome, server):
     page.close()
 
 
+def test_usual_switch(chrome):
+    """How a prompt takes over is chosen as the server does it by itself, until a person chooses."""
+    server = serve('--prompt-switch', 'cut')
+    page = chrome.page(server.url)
+    check(page.wait('chosenHow() === "cut"'), 'as the server says')
+    check(page.wait('!document.querySelector("input[name=how]").disabled'), 'it steers')
+    page.run('document.querySelector("input[name=how][value=recache]").click()')
+    page.run('window.before = true')
+    page.open(server.url)
+    check(page.wait('!window.before && typeof page !== "undefined" && page.state.prompt_switch === "cut"'),
+          'opened again')
+    equal(page.run('chosenHow()'), 'recache', 'as a person chose before')
+    page.close()
+    server.stop()
+
+
 def test_pause(chrome, server):
     page = chrome.page(server.url)
     check(play(page), 'plays')
@@ -299,7 +315,7 @@ main_server = serve()
 chromium = browser.Browser()
 try:
     tests = [test_plays, test_steers, test_pause, test_viewers, test_layout, *([test_reaped] if LONG else [])]
-    own = [test_server_gone, test_messages, test_token]
+    own = [test_usual_switch, test_server_gone, test_messages, test_token]
     for test in tests:
         each(lambda test=test: test(chromium, main_server))
     for test in own:

@@ -2,8 +2,9 @@
 import json
 import time
 
-from harness import check, equal
+from harness import check, equal, folder
 from served import PORT, PROMPT_MAX, alive, ask, finish, prompt
+from standin import Standin
 from websocket import Refused, WebSocket
 
 
@@ -48,6 +49,10 @@ def test_bad_control():
         control.send(text)
         reply = control.until('done', 'error')
         equal((reply['type'], reply['status']), ('error', 400), text[:50])
+    for text in ('{"id": 17, "do": "fly"}', '{"do": "pause", "on": 1, "id": 17}', '{"do": "reset", "id": 17, "x": 1}'):
+        control.send(text)
+        reply = control.until('done', 'error')
+        equal((reply['status'], reply['id']), (400, 17), f'the id of {text}')
     control.send(b'\0\1\2', kind=2)
     equal(control.until('done', 'error')['type'], 'error', 'binary')
     equal(control.ask('reset')['type'], 'done', 'still there')
@@ -103,4 +108,15 @@ def test_control_places():
     WebSocket(PORT).close()
 
 
-finish(test_control, test_bad_control, test_one_steers, test_control_places)
+def test_broken_recording():
+    other = Standin(cwd=folder, STANDIN_FULL_DISK='1')
+    control = WebSocket(other.port)
+    equal(control.ask('record', on=True)['status'], 200, 'record')
+    reply = control.ask('record', on=False)
+    equal((reply['type'], reply['status']), ('error', 500), 'a recording that is not whole')
+    check('not whole' in reply['error'], reply)
+    control.close()
+    equal(other.stop(), 0, 'exit')
+
+
+finish(test_broken_recording, test_control, test_bad_control, test_one_steers, test_control_places)

@@ -99,6 +99,12 @@ static bool same_origin(const char *origin, const char *host)
     return authority && !g_ascii_strcasecmp(authority + 3, host);
 }
 
+/* "none": typed, or opened from elsewhere than a page. */
+static bool is_foreign(const char *site)
+{
+    return site && strcmp(site, "same-origin") && strcmp(site, "none");
+}
+
 /* Takes the same time wherever the first difference is. */
 static bool same_token(const char *shown, const char *token)
 {
@@ -118,7 +124,8 @@ struct access_rights access_judge(const struct access *access, const struct acce
     if (!name)
         return rights;
     rights.known_host = names_us(access, name);
-    rights.own_origin = !request->origin || same_origin(request->origin, request->host);
+    rights.own_origin =
+        request->origin ? same_origin(request->origin, request->host) : !is_foreign(request->site);
     rights.local =
         request->loopback && !request->forwarded && !access->proxied && names_loopback(name);
     rights.token = request->token && same_token(request->token, access->token);

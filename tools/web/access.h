@@ -3,8 +3,9 @@
  * Three things are looked at. The Host header must name this server: an address, localhost, the
  * machine's name or one the user listed; a name of somebody else's is DNS rebinding. The Origin
  * header, which browsers send along with everything that could do harm, must be this server's own
- * page. And whoever does not sit at this machine shows the token that was printed at the start; if
- * names were listed nobody counts as sitting here, since a proxy may stand between and not say so.
+ * page; so must Sec-Fetch-Site say, for what pages embed without an Origin. And whoever does not
+ * sit at this machine shows the token that was printed at the start; if names were listed nobody
+ * counts as sitting here, since a proxy may stand between and not say so.
  *
  *                        token     no token, at this machine     no token, elsewhere
  *     own page, scripts  steer     steer                         view if viewers are open
@@ -25,6 +26,7 @@ struct access {
 struct access_request {
     const char *host; /* headers as they came, NULL: absent */
     const char *origin;
+    const char *site;  /* Sec-Fetch-Site, where a browser says from what page it asks */
     const char *token; /* that was shown, NULL: none */
     bool loopback;     /* the connection comes from this machine ... */
     bool forwarded;    /* ... through a proxy, which may speak for anybody */
@@ -32,7 +34,7 @@ struct access_request {
 
 struct access_rights {
     bool known_host; /* else everything is refused */
-    bool own_origin; /* no Origin header, or that of the own page */
+    bool own_origin; /* neither Origin nor Sec-Fetch-Site, or those of the own page */
     bool local;      /* somebody at this machine */
     bool token;      /* showed the right one */
     bool view, steer;

@@ -179,7 +179,7 @@ static void on_message(SoupWebsocketConnection *connection, gint type, GBytes *b
         handle(client, &request);
         request_finish(&request);
     } else {
-        answer(client, -1, steer_refusal(SOUP_STATUS_BAD_REQUEST, error));
+        answer(client, request.id, steer_refusal(SOUP_STATUS_BAD_REQUEST, error));
     }
 }
 

@@ -107,6 +107,7 @@ struct access_rights http_rights(const struct web *web, SoupServerMessage *messa
     struct access_request request = {
         .host = get_header(message, "Host"),
         .origin = get_header(message, "Origin"),
+        .site = get_header(message, "Sec-Fetch-Site"),
         .token = token,
         .loopback = from_loopback(message),
         .forwarded = get_header(message, "Forwarded") || get_header(message, "X-Forwarded-For") ||
@@ -364,6 +365,7 @@ static void look_at_headers(SoupServer *server, SoupServerMessage *message, cons
                           (GClosureNotify)(void (*)(void))g_free, 0);
     set_header(message, "X-Content-Type-Options", "nosniff");
     set_header(message, "Referrer-Policy", "no-referrer");
+    set_header(message, "Cross-Origin-Resource-Policy", "same-origin");
     if (soup_message_headers_get_encoding(headers) == SOUP_ENCODING_CONTENT_LENGTH &&
         soup_message_headers_get_content_length(headers) > intake->limit)
         refuse_body(message, intake->limit);

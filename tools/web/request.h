@@ -31,7 +31,8 @@ struct request {
 #define REQUEST_ERROR_MAX 160
 
 /* {"do": "prompt", "prompt": "a red fox", "how": "cut", "id": 7}. With `fallback` not NULL, "do"
- * may be missing and means that. False with the reason in `error`; nothing is to be freed then. */
+ * may be missing and means that. False with the reason in `error`; then nothing is to be freed, and
+ * only the id is known, -1 if it was not found. */
 bool request_parse(struct request *request, const char *text, size_t size, const char *fallback,
                    char error[REQUEST_ERROR_MAX]);
 void request_finish(struct request *request);

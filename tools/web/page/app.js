@@ -181,6 +181,8 @@ function showState(message) {
   showFacts(state);
   if (before.prompt !== state.prompt) $('now').textContent = state.prompt || '';
   $('now-label').textContent = state.scene_asked > state.scene ? 'Coming with the next chunk' : 'On screen';
+  if (before.prompt_switch !== state.prompt_switch && HOW[state.prompt_switch] && !ownHow())
+      showHow(state.prompt_switch);
   if (before.seed !== state.seed && document.activeElement !== $('seed')) $('seed').value = state.seed;
   if (JSON.stringify(before.history) !== JSON.stringify(state.history)) showHistory(state.history || []);
   showTransport(state);
@@ -298,11 +300,20 @@ function measure(state) {
 
 const chosenHow = () => document.querySelector('input[name=how]:checked').value;
 
-function choose(how) {
-  document.querySelector(`input[name=how][value=${how}]`).checked = true;
-  localStorage.setItem('unreel-how', how);
-  $('how-note').textContent = HOW[how];
+function showHow(how)
+{
+    document.querySelector(`input[name=how][value=${how}]`).checked = true;
+    $('how-note').textContent = HOW[how];
 }
+
+/* By a person: from then on so, whatever the server does by itself. */
+function choose(how)
+{
+    localStorage.setItem('unreel-how', how);
+    showHow(how);
+}
+
+const ownHow = () => HOW[localStorage.getItem('unreel-how')] && localStorage.getItem('unreel-how');
 
 function write(text) {
   $('prompt').value = text;
@@ -497,6 +508,6 @@ const player = new Player($('video'), control, {
 });
 addEventListener('online', () => control.connected || control.connect());
 setInterval(() => player.playing && !page.serverGone && !page.denied && playingStatus(), 1000);
-choose(HOW[localStorage.getItem('unreel-how')] ? localStorage.getItem('unreel-how') : 'blend');
+showHow(ownHow() || 'blend');
 showWheel();
 control.connect();
