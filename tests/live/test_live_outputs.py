@@ -1,11 +1,17 @@
 """One run into every output that needs nothing but this machine: each one's pictures are counted."""
 import os
+import signal
 import subprocess
+import sys
 import time
 
 from live_harness import (Live, Server, boxes, check, check_numbers, clean_environment, equal, folder,
                           free_port, need_tools, numbers, output, path, run)
-from harness import LONG, each, end, skip
+from harness import LONG, SOURCE, each, end, skip
+
+sys.path.insert(0, os.path.join(SOURCE, 'tests/web'))
+import sdp  # noqa: E402
+from websocket import request  # noqa: E402
 
 FRAMES = 3 * (600 if LONG else 25)  # latent frames
 LAST = 4 * (FRAMES - 1)             # number of the last picture
@@ -86,7 +92,29 @@ def test_silent_audio():
     check_numbers(numbers('sound/live.m3u8'), 'hls with sound', last=4 * 29, repeats=True, first=None)
 
 
+def test_viewer_pacing():
+    """--pacing counts for the page's viewers too, and the change that a script asks for is reported."""
+    port = free_port()
+    live = Live('--fps', 16, '--webrtc', port, '--pacing', 'webrtc=hold')
+    if any('not in this build' in m for m in live.messages()):
+        return
+    check(live.wait_for(lambda s: s['shown'] > 5), f'it runs: {live.messages()}')
+    reply = request(port, 'POST', '/whep', sdp.offer(sdp.video()), Content_Type='application/sdp')
+    equal(reply.status, 201, f'answer to an offer ({reply.body})')
+    check(live.wait_for(lambda s: [e['pacing'] for e in s['encoders']] == ['hold'], 10),
+          f'encoders: {live.states()[-1]["encoders"]}')
+    request(port, 'POST', '/api/prompt', '{"prompt": "a hill", "how": "cut"}', Content_Type='application/json')
+    check(live.wait_for(lambda s: s['history'][-1]['number'] and 'shown' in s['history'][-1], 20),
+          f'{live.states()[-1]["history"]}')
+    state = live.states()[-1]
+    first, last = state['history'][0], state['history'][-1]
+    equal((first['picture'], last['how']), (0, 'cut'), f'history {state["history"]}')
+    check(0 < last['picture'] < state['pictures'] and 0 < last['shown'] < 10, f'history {state["history"]}')
+    check(0 < state['stages']['chunk_first'] <= state['stages']['chunk_p99'], f'stages {state["stages"]}')
+    equal(live.end(signal.SIGTERM), 143, 'exit code')
+
+
 need_tools(skip)
 os.makedirs(folder, exist_ok=True)
-each(test_all_outputs, test_even_pace, test_silent_audio)
+each(test_all_outputs, test_even_pace, test_silent_audio, test_viewer_pacing)
 end()
