@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "diagnose/bench.h"
 #include "engine/model_folder.h"
+#include "engine/settings.h"
 #include "model/rollout.h"
 #include "model/video_decoder.h"
 #include "text/text.h"
@@ -16,7 +17,6 @@
 #define BLOCK 3
 #define TIMESTEP 750
 #define TEXT_TOKENS 64
-#define LATENT_PIXELS 8
 
 struct whole {
     struct model_folder folder;

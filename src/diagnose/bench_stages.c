@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "diagnose/bench.h"
+#include "engine/settings.h"
 #include "model/rollout.h"
 #include "model/video_decoder.h"
 #include "text/text.h"
 #include "weights/made_up.h"
 
-#define LATENT_PIXELS 8
 #define BLOCK 3           /* latent frames that are denoised together */
 #define TIMESTEP 750      /* any: the work does not depend on it */
 #define TEXT_TOKENS 64    /* of a typical extended prompt, padding left out */

@@ -11,7 +11,6 @@
 #include "model/video_decoder.h"
 
 #define GUIDANCE 3.0f /* of the recorded multi-step rollouts */
-#define LATENT_PIXELS 8
 
 static const struct check_range picture_range = {0.5f, 0.5f, 0, 1}; /* [-1, 1] to [0, 1] */
 

@@ -4,7 +4,6 @@
 
 #include "config/options.h"
 
-#define LATENT_PIXELS 8  /* pixels a latent's side */
 #define SIZE_MULTIPLE 16 /* px: a token is 2 x 2 latents */
 
 int64_t pictures_of(int64_t latent_frames)
