@@ -28,6 +28,7 @@ static const char *const live_further[] = {
     "timestep_shift", "model_kwargs.local_attn_size", "model_kwargs.sink_size", "num_train_timestep",
     "sampling_steps", "guidance_scale", "negative_prompt", NULL};
 /* clang-format on */
+static const char *const bench_further[] = {"width", "height", NULL}; /* together the size */
 static const char *const make_options[] = {"seed", NULL};
 
 const struct command commands[] = {
@@ -56,7 +57,7 @@ const struct command commands[] = {
     {"bench", "[OPTIONS]", "measure the stages on this machine",
      "Times the stages of the engine with made-up weights and prints time, arithmetic and "
      "share of the machine's measured peak.",
-     bench_options, NULL, run_bench},
+     bench_options, bench_further, run_bench},
     {"make-model", "[OPTIONS] SHAPE FOLDER", "write a model folder with made-up weights",
      "Writes a model folder of a known shape (wan2.1-1.3b, ...) with made-up weights, to try "
      "loading and memory at full size without the real files.",
