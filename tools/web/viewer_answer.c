@@ -5,10 +5,10 @@
 #include <gst/webrtc/webrtc.h>
 #include <string.h>
 
-#define PICTURE_SECONDS 5      /* a session that makes pictures has made one */
-#define START_SECONDS 10       /* from there to webrtcbin: on a busy machine */
-#define ANSWER_SECONDS 4       /* more than gathering takes without a STUN server that is dead */
-#define CONNECT_SECONDS 20     /* from the answer to the connection */
+#define PICTURE_SECONDS 5  /* a session that makes pictures has made one */
+#define START_SECONDS 10   /* from there to webrtcbin: on a busy machine */
+#define ANSWER_SECONDS 4   /* more than gathering takes without a STUN server that is dead */
+#define CONNECT_SECONDS 20 /* from the answer to the connection */
 
 /* The text of the description with the H.264 parameters as they were offered: GStreamer 1.22 leaves
  * profile-level-id out, which then means a profile nobody asked for. */

@@ -1,4 +1,5 @@
-/* Inside a viewer: what its pictures and connection (viewer.c) and its answer (viewer_answer.c) share. */
+/* Inside a viewer: what its pictures and connection (viewer.c) and its answer (viewer_answer.c)
+ * share. */
 #pragma once
 
 #include <gst/app/gstappsrc.h>
