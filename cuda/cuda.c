@@ -67,7 +67,12 @@ static const struct backend_ops ops = {
     .mul = cuda_mul,
     .combine = cuda_combine,
     .picture = cuda_picture,
+    .rope_table = cuda_rope_table,
+    .sinusoid = cuda_sinusoid,
+    .noise = cuda_noise,
     .rms_norm_rope = cuda_rms_norm_rope,
+    .add_gated_layer_norm = cuda_add_gated_layer_norm,
+    .store_qkv = cuda_store_qkv,
     .peak = cuda_peak,
     .memory = cuda_memory_info,
 };

@@ -116,6 +116,16 @@ void cuda_mul(struct backend *, const struct tensor *y, const struct tensor *a,
 void cuda_combine(struct backend *, const struct tensor *y, int terms, const float *factor,
                   const struct tensor *x);
 
+void cuda_rope_table(struct backend *, const struct tensor *table, const struct tensor *start);
+void cuda_sinusoid(struct backend *, const struct tensor *y, const struct tensor *timestep);
+void cuda_noise(struct backend *, const struct tensor *x, const struct noise_key *key,
+                uint64_t frame, uint32_t step);
+void cuda_add_gated_layer_norm(struct backend *, const struct tensor *y, const struct tensor *x,
+                               const struct tensor *a, const struct tensor *gate,
+                               const struct tensor *scale, const struct tensor *shift, float eps,
+                               float scale_offset);
+void cuda_store_qkv(struct backend *, const struct store_qkv *store);
+
 /* ---- weights.c ------------------------------------------------------------------------------ */
 
 /* impl of struct linear and struct conv. Biases of bf16 weights are rounded to bf16 in both forms:

@@ -1,7 +1,7 @@
 /* What a session reads from its options, checked. */
 #pragma once
 
-#include "model/noise.h"
+#include "base/noise.h"
 #include "model/rollout.h"
 #include "unreel/unreel.h"
 

@@ -176,9 +176,14 @@ void rollout_give(struct rollout *rollout, struct tensor latents)
 static void draw(struct rollout *r, struct tensor x, int step)
 {
     struct backend *b = r->transformer->backend;
-    int code = r->noise.fill(r->noise.opaque, r->host, r->noise_frame, (int)x.shape[0], step);
-    if (code < 0)
-        backend_fail(b, code, "no noise for latent frame %lld", (long long)r->noise_frame);
+    int code = 1;
+    if (r->noise.fill)
+        code = r->noise.fill(r->noise.opaque, r->host, r->noise_frame, (int)x.shape[0], step);
+    if (code < 0 || (code > 0 && !r->noise.key))
+        backend_fail(b, code < 0 ? code : UNREEL_EINVAL, "no noise for latent frame %lld",
+                     (long long)r->noise_frame);
+    else if (code > 0)
+        op_noise(b, x, r->noise.key, (uint64_t)r->noise_frame, (uint32_t)step);
     else
         backend_upload(b, x, tensor_make(r->host, TENSOR_F32, x.dims, x.shape));
 }
