@@ -32,7 +32,7 @@ static void cuda_close(struct backend *b)
     struct cuda_backend *c = cuda_of(b);
     if (c->stream)
         cudaStreamSynchronize(c->stream);
-    dnn_close(c->dnn);
+    dnn_close(c, c->dnn);
     matmul_close(c->matmul);
     choices_close(c->choices);
     if (c->stream) {
@@ -71,6 +71,7 @@ static const struct backend_ops ops = {
     .sinusoid = cuda_sinusoid,
     .noise = cuda_noise,
     .rms_norm_rope = cuda_rms_norm_rope,
+    .attention_held = cuda_attention_held,
     .add_gated_layer_norm = cuda_add_gated_layer_norm,
     .store_qkv = cuda_store_qkv,
     .peak = cuda_peak,

@@ -156,6 +156,9 @@ void cuda_conv(struct backend *, const struct tensor *y, const struct tensor *x,
 void cuda_attention(struct backend *, const struct tensor *y, const struct tensor *q,
                     const struct tensor *k, const struct tensor *v, float scale,
                     const struct tensor *relative_bias);
+void cuda_attention_held(struct backend *, const struct tensor *y, const struct tensor *q,
+                         const struct tensor *k, const struct tensor *v, float scale,
+                         const struct tensor *held, int64_t count);
 double cuda_peak(struct backend *, enum tensor_type type, const char **instruction);
 
 /* ---- tensors as kernels take them ------------------------------------------------------------ */

@@ -303,12 +303,27 @@ static void point(struct run *run, const struct descriptor *op)
     }
 }
 
+/* One number of device memory, from 1 to `most`. */
+static int64_t length(struct run *run, const struct descriptor *tensor, int64_t most)
+{
+    const int32_t *data = pointer_of(run, tensor);
+    if (need(tensor, DNN_TENSOR_DATA_TYPE)->value.small[0] != DNN_DATA_INT32 ||
+        count_of(tensor) != 1 || *data < 1 || *data > most)
+        die("a length that is none");
+    return *data;
+}
+
 static void attend(struct run *run, const struct descriptor *op)
 {
     const struct descriptor *ty = child(op, DNN_SDPA_O);
     const int64_t *q_shape = ints(child(op, DNN_SDPA_Q), DNN_TENSOR_DIMENSIONS);
     int64_t width = q_shape[3], queries = q_shape[2], heads = q_shape[1],
-            keys = ints(child(op, DNN_SDPA_K), DNN_TENSOR_DIMENSIONS)[2];
+            keys = ints(child(op, DNN_SDPA_K), DNN_TENSOR_DIMENSIONS)[2], counted = keys;
+    if (find(op, DNN_SDPA_SEQ_LEN_KV)) {
+        counted = length(run, child(op, DNN_SDPA_SEQ_LEN_KV), keys);
+        if (length(run, child(op, DNN_SDPA_SEQ_LEN_Q), queries) != queries)
+            die("not all queries count");
+    }
     const float *q = values(run, child(op, DNN_SDPA_Q)), *k = values(run, child(op, DNN_SDPA_K)),
                 *v = values(run, child(op, DNN_SDPA_V)),
                 scale = values(run, child(op, DNN_SDPA_SCALE))[0];
@@ -317,18 +332,18 @@ static void attend(struct run *run, const struct descriptor *op)
     for (int64_t i = 0; i < heads * queries; i++) {
         const float *of_k = k + i / queries * keys * width, *of_v = v + i / queries * keys * width;
         double most = -INFINITY, sum = 0;
-        for (int64_t j = 0; j < keys; j++) {
+        for (int64_t j = 0; j < counted; j++) {
             weight[j] = 0;
             for (int64_t d = 0; d < width; d++)
                 weight[j] += (double)q[i * width + d] * (double)of_k[j * width + d];
             weight[j] *= (double)scale;
             most = fmax(most, weight[j]);
         }
-        for (int64_t j = 0; j < keys; j++)
+        for (int64_t j = 0; j < counted; j++)
             sum += weight[j] = exp(weight[j] - most);
         for (int64_t d = 0; d < width; d++) {
             double mean = 0;
-            for (int64_t j = 0; j < keys; j++)
+            for (int64_t j = 0; j < counted; j++)
                 mean += weight[j] / sum * (double)of_v[j * width + d];
             y[i * width + d] = (float)mean;
         }
