@@ -24,7 +24,9 @@ bool cuda_check(struct cuda_backend *c, cudaError_t error, const char *what)
 
 static void cuda_sync(struct backend *b)
 {
-    cuda_check(cuda_of(b), cudaStreamSynchronize(cuda_of(b)->stream), "synchronize");
+    struct cuda_backend *c = cuda_of(b);
+    if (cuda_recording_allows(c, "it is to be waited for"))
+        cuda_check(c, cudaStreamSynchronize(c->stream), "synchronize");
 }
 
 static void cuda_close(struct backend *b)
@@ -74,6 +76,10 @@ static const struct backend_ops ops = {
     .attention_held = cuda_attention_held,
     .add_gated_layer_norm = cuda_add_gated_layer_norm,
     .store_qkv = cuda_store_qkv,
+    .record_begin = cuda_record_begin,
+    .record_end = cuda_record_end,
+    .record_run = cuda_record_run,
+    .record_free = cuda_record_free,
     .peak = cuda_peak,
     .memory = cuda_memory_info,
 };

@@ -4,7 +4,7 @@
  * host and device; light.c queues the own kernels (kernels.h); weights.c brings weights to the
  * device; heavy.c decides for matrix products, convolutions and attention between a library
  * (matmul.c over cuBLASLt, dnn.c over cuDNN) and the plain kernel. Both libraries are optional and
- * loaded at run time; choices.c keeps on disk what measured fastest.
+ * loaded at run time; choices.c keeps on disk what measured fastest; record.c makes graphs.
  *
  * Everything is queued on one stream. Device 0 is used; CUDA_VISIBLE_DEVICES chooses which that is.
  * After the first chunk of a session nothing is allocated: scratch memory only grows. */
@@ -31,8 +31,8 @@ struct cuda_block {
 };
 
 /* Pinned host memory that uploads go through, in turn. */
-#define STAGES 2
-#define STAGE_BYTES ((size_t)16 << 20)
+#define STAGES 4 /* the host may be two forwards ahead, each of which uploads twice */
+#define STAGE_BYTES ((size_t)8 << 20)
 
 struct cuda_stage {
     void *data;
@@ -50,6 +50,8 @@ struct cuda_backend {
     int next_stage;
     struct cuda_block pinned; /* for pictures on their way to the host */
     uint64_t weight_bytes;    /* on the device */
+    uint64_t moved;           /* times that scratch memory was taken anew */
+    bool recording;           /* what is queued becomes part of a graph: record.c */
     struct choices *choices;  /* NULL: not kept */
     struct matmul *matmul;    /* NULL: no cuBLASLt */
     struct dnn *dnn;          /* NULL: no cuDNN */
@@ -87,6 +89,17 @@ void *cuda_pinned(struct cuda_backend *c, size_t bytes);
 
 /* For bench: what is in use on the device, by whomever, and what is free. */
 void cuda_memory_info(struct backend *b, struct backend_memory *memory);
+
+/* ---- record.c ------------------------------------------------------------------------------- */
+
+bool cuda_record_begin(struct backend *b);
+void *cuda_record_end(struct backend *b);
+bool cuda_record_run(struct backend *b, void *recording);
+void cuda_record_free(struct backend *b, void *recording);
+
+/* For what a graph cannot hold, as waiting or taking memory: false while one is recorded, and the
+ * backend has failed. */
+bool cuda_recording_allows(struct cuda_backend *c, const char *what);
 
 /* ---- transfer.c ----------------------------------------------------------------------------- */
 

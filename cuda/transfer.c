@@ -76,7 +76,8 @@ static void upload_piece(struct cuda_backend *c, const struct tensor *y, const s
     size_t bytes = tensor_bytes(x);
     bool direct = y->type == x->type && tensor_is_contiguous(y);
     c->next_stage = (c->next_stage + 1) % STAGES;
-    if (!cuda_check(c, cudaEventSynchronize(stage->used), "upload"))
+    if (!cuda_recording_allows(c, "data come from the host") ||
+        !cuda_check(c, cudaEventSynchronize(stage->used), "upload"))
         return;
     move(x, stage->data, true);
     void *to = direct ? y->data : cuda_scratch(c, SCRATCH_TRANSFER, STAGE_BYTES);

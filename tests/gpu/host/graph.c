@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "backend/tensor.h"
+#include "capture.h"
+#include "dnn_graph.h"
 #include "library.h"
 
 #define ATTRIBUTES 16
@@ -351,17 +353,18 @@ static void attend(struct run *run, const struct descriptor *op)
     free(weight);
 }
 
-static int execute(void *handle, void *plan, void *pack)
+/* A call with its own copy of the pack. */
+struct execution {
+    const struct descriptor *plan;
+    struct descriptor pack;
+    float scale; /* a value in host memory, which a capture copies */
+};
+
+static void run_graph(void *opaque)
 {
-    struct descriptor *p = plan;
-    struct run run = {.pack = pack};
-    if (!p->final || !run.pack->final || !handle)
-        return BAD_PARAM;
-    if (p->engine && !need(pack, DNN_VARIANT_PACK_WORKSPACE)->value.pointer[0])
-        die("no workspace");
-    if (p->engine == 2)
-        return EXECUTION_FAILED;
-    const struct attribute *ops = need(p->graph, DNN_OPERATIONGRAPH_OPS);
+    struct execution *e = opaque;
+    struct run run = {.pack = &e->pack};
+    const struct attribute *ops = need(e->plan->graph, DNN_OPERATIONGRAPH_OPS);
     const struct descriptor *last = NULL;
     for (int64_t i = 0; i < ops->count; i++) {
         const struct descriptor *op = ops->value.pointer[i];
@@ -378,6 +381,40 @@ static int execute(void *handle, void *plan, void *pack)
                                                                            : DNN_POINTWISE_Y));
     while (run.places)
         free(run.place[--run.places].value);
+}
+
+static void keep(const struct execution *now)
+{
+    struct execution *kept = malloc(sizeof *kept);
+    *kept = *now;
+    struct attribute *uid = NULL, *data = NULL;
+    for (int i = 0; i < kept->pack.attributes; i++) {
+        struct attribute *a = &kept->pack.attribute[i];
+        uid = a->name == DNN_VARIANT_PACK_UNIQUE_IDS ? a : uid;
+        data = a->name == DNN_VARIANT_PACK_DATA_POINTERS ? a : data;
+    }
+    for (int64_t i = 0; i < uid->count; i++) {
+        if (uid->value.integer[i] == DNN_UID_SCALE) {
+            kept->scale = *(const float *)data->value.pointer[i];
+            data->value.pointer[i] = &kept->scale;
+        }
+    }
+    emulate_capture(run_graph, free, kept);
+}
+
+static int execute(void *handle, void *plan, void *pack)
+{
+    struct execution e = {plan, *(struct descriptor *)pack, 0};
+    if (!e.plan->final || !e.pack.final || !handle)
+        return BAD_PARAM;
+    if (e.plan->engine && !need(pack, DNN_VARIANT_PACK_WORKSPACE)->value.pointer[0])
+        die("no workspace");
+    if (e.plan->engine == 2)
+        return EXECUTION_FAILED;
+    if (emulate_capturing())
+        keep(&e);
+    else
+        run_graph(&e);
     return 0;
 }
 
