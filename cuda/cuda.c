@@ -10,6 +10,8 @@
 #include "dnn.h"
 #include "matmul.h"
 
+/* Three latent frames at 832x480 go through the VAE in 3 GiB of buffers, one in 1. */
+#define DECODE_WIDE_BYTES ((size_t)20 << 30)
 #define ARCH_MIN 80 /* bf16, and the oldest that kernels are built for */
 
 bool cuda_check(struct cuda_backend *c, cudaError_t error, const char *what)
@@ -69,6 +71,7 @@ static const struct backend_ops ops = {
     .mul = cuda_mul,
     .combine = cuda_combine,
     .picture = cuda_picture,
+    .pictures = cuda_pictures,
     .rope_table = cuda_rope_table,
     .sinusoid = cuda_sinusoid,
     .noise = cuda_noise,
@@ -145,6 +148,10 @@ static int open_device(struct cuda_backend *c, const struct backend_config *conf
     int code = cuda_memory_open(c);
     if (code < 0)
         return code;
+    size_t free = 0, total = 0;
+    if (!cuda_check(c, cudaMemGetInfo(&free, &total), "memory"))
+        return c->base.status;
+    c->base.decode_frames = total >= DECODE_WIDE_BYTES ? 3 : 1;
     if (config->cache)
         c->choices = choices_open(config->cache, &c->base.log);
     matmul_open(c);

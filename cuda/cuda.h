@@ -34,6 +34,8 @@ struct cuda_block {
 #define STAGES 4 /* the host may be two forwards ahead, each of which uploads twice */
 #define STAGE_BYTES ((size_t)8 << 20)
 
+#define PICTURES 16 /* on their way to the host at a time */
+
 struct cuda_stage {
     void *data;
     cudaEvent_t used; /* recorded after the last copy out of it */
@@ -49,6 +51,7 @@ struct cuda_backend {
     struct cuda_stage stage[STAGES];
     int next_stage;
     struct cuda_block pinned; /* for pictures on their way to the host */
+    cudaEvent_t picture[PICTURES]; /* recorded behind each of them */
     uint64_t weight_bytes;    /* on the device */
     uint64_t moved;           /* times that scratch memory was taken anew */
     bool recording;           /* what is queued becomes part of a graph: record.c */
@@ -105,6 +108,8 @@ bool cuda_recording_allows(struct cuda_backend *c, const char *what);
 
 void cuda_upload(struct backend *b, const struct tensor *y, const struct tensor *x);
 void cuda_download(struct backend *b, const struct tensor *y, const struct tensor *x);
+void cuda_pictures(struct backend *b, int count, const struct picture_target *target,
+                   const struct tensor *x, float scale, float offset);
 void cuda_picture(struct backend *b, const struct picture_target *target, const struct tensor *x,
                   float scale, float offset);
 

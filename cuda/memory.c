@@ -122,6 +122,10 @@ int cuda_memory_open(struct cuda_backend *c)
             cuda_check(c, cudaEventCreateWithFlags(&stage->used, cudaEventDisableTiming), "event");
         code = c->base.status;
     }
+    for (int i = 0; code == 0 && i < PICTURES; i++) {
+        cuda_check(c, cudaEventCreateWithFlags(&c->picture[i], cudaEventDisableTiming), "event");
+        code = c->base.status;
+    }
     return code;
 }
 
@@ -136,6 +140,9 @@ void cuda_memory_close(struct cuda_backend *c)
         if (c->stage[i].data)
             cudaFreeHost(c->stage[i].data);
     }
+    for (int i = 0; i < PICTURES; i++)
+        if (c->picture[i])
+            cudaEventDestroy(c->picture[i]);
     if (c->pinned.data)
         cudaFreeHost(c->pinned.data);
     if (c->pool)

@@ -170,6 +170,8 @@ struct backend_ops {
                                  const struct tensor *scale, const struct tensor *shift, float eps,
                                  float scale_offset);
     void (*store_qkv)(struct backend *, const struct store_qkv *store);
+    void (*pictures)(struct backend *, int count, const struct picture_target *target,
+                     const struct tensor *x, float scale, float offset);
 
     /* Optional, all or none; see recorder.h. Operations between record_begin() and record_end() are
      * kept instead of run. */
@@ -219,6 +221,7 @@ struct backend {
     bool round_bf16;           /* compute is f32, but weights are first rounded to bf16 */
     bool round_bias;           /* compute is bf16, and biases are rounded to it like weights */
     int threads;               /* of the host, that operations use */
+    int decode_frames; /* latent frames that a decoder best takes at once; 0 reads as 1 */
     struct op_profile *profile; /* operations are timed one by one (and waited for); NULL: not */
     uint64_t bytes, bytes_peak; /* allocated through alloc() */
     uint64_t arenas;            /* that there were */
@@ -338,6 +341,10 @@ void op_combine(struct backend *b, struct tensor y, int terms, const float *fact
  * returns. */
 void op_picture(struct backend *b, const struct picture_target *target, struct tensor x, float scale,
                 float offset);
+
+/* op_picture for each of the pictures x [count, H, W, 3]; all are done when the call returns. */
+void op_pictures(struct backend *b, int count, const struct picture_target *target, struct tensor x,
+                 float scale, float offset);
 
 /* table [P, pairs, 2] = (cos, sin) of position * 10000^(-i / pairs) for P positions from start, i32 [1]
  * in backend memory. Computed in f64. */

@@ -216,3 +216,25 @@ void op_picture(struct backend *b, const struct picture_target *target, struct t
     b->ops->picture(b, target, &x, scale, offset);
     end(b, OP_OTHER, begun, 0);
 }
+
+void op_pictures(struct backend *b, int count, const struct picture_target *target, struct tensor x,
+                 float scale, float offset)
+{
+    if (!backend_ready(b))
+        return;
+    REQUIRE("pictures", x, x, computable(&x) && x.dims == 4 && x.shape[0] == count);
+    REQUIRE("pictures", x, x, x.shape[1] % 2 == 0 && x.shape[2] % 2 == 0 && x.shape[3] == 3);
+    REQUIRE("pictures", x, x, tensor_is_contiguous(&x));
+    for (int i = 1; i < count; i++)
+        REQUIRE("pictures", x, x, target[i].format == target[0].format);
+    if (!b->ops->pictures) {
+        for (int i = 0; i < count; i++)
+            op_picture(b, &target[i],
+                       tensor_reshape(tensor_slice(x, 0, i, 1), SHAPE(x.shape[1], x.shape[2], 3)),
+                       scale, offset);
+        return;
+    }
+    double begun = begin(b);
+    b->ops->pictures(b, count, target, &x, scale, offset);
+    end(b, OP_OTHER, begun, 0);
+}

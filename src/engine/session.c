@@ -113,10 +113,10 @@ static int open_decoder(struct unreel_session *s)
     struct unreel_engine *e = s->engine;
     const struct rollout_config *r = &s->settings.rollout;
     if (!s->settings.light)
-        return vae_decoder_open(&s->decoder, e->vae, r->h, r->w, DECODE_CHUNK);
+        return vae_decoder_open(&s->decoder, e->vae, r->h, r->w, session_decode_chunk(s));
     int code = engine_light(e, s->settings.decoder_path);
     if (code == 0)
-        code = taehv_decoder_open(&s->decoder, e->light, r->h, r->w, DECODE_CHUNK);
+        code = taehv_decoder_open(&s->decoder, e->light, r->h, r->w, session_decode_chunk(s));
     return code;
 }
 

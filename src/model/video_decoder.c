@@ -5,6 +5,11 @@ struct tensor video_decoder_decode(struct video_decoder *decoder, struct tensor 
     return decoder->ops->decode(decoder, latents);
 }
 
+int video_decoder_pictures(const struct video_decoder *decoder, int frames)
+{
+    return decoder->ops->pictures(decoder, frames);
+}
+
 void video_decoder_reset(struct video_decoder *decoder)
 {
     decoder->ops->reset(decoder);

@@ -13,6 +13,7 @@
 
 #define BLOCKS 65536
 #define DEVICE_BYTES ((size_t)4 << 30)
+#define TOTAL_BYTES ((size_t)24 << 30) /* the rest is others' */
 
 enum kind {
     KIND_NONE,
@@ -100,7 +101,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 {
     *available = DEVICE_BYTES - device.used;
-    *total = DEVICE_BYTES;
+    *total = TOTAL_BYTES;
     return cudaSuccess;
 }
 

@@ -222,6 +222,7 @@ static const struct backend_ops *recorder(void)
     ops.mul = rec_mul;
     ops.combine = rec_combine;
     ops.picture = rec_picture;
+    ops.pictures = NULL;
     ops.rope_table = rec_rope_table;
     ops.sinusoid = rec_sinusoid;
     ops.noise = rec_noise;
