@@ -83,6 +83,8 @@ static const struct backend_ops ops = {
     .record_end = cuda_record_end,
     .record_run = cuda_record_run,
     .record_free = cuda_record_free,
+    .range_begin = cuda_range_begin,
+    .range_end = cuda_range_end,
     .peak = cuda_peak,
     .memory = cuda_memory_info,
 };

@@ -93,6 +93,11 @@ void *cuda_pinned(struct cuda_backend *c, size_t bytes);
 /* For bench: what is in use on the device, by whomever, and what is free. */
 void cuda_memory_info(struct backend *b, struct backend_memory *memory);
 
+/* ---- range.c -------------------------------------------------------------------------------- */
+
+void cuda_range_begin(struct backend *, const char *name);
+void cuda_range_end(struct backend *);
+
 /* ---- record.c ------------------------------------------------------------------------------- */
 
 bool cuda_record_begin(struct backend *b);

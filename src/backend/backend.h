@@ -180,6 +180,10 @@ struct backend_ops {
     bool (*record_run)(struct backend *, void *recording); /* false: memory that it names has moved */
     void (*record_free)(struct backend *, void *recording);
 
+    /* Optional: names what follows in a profiler's timeline, until range_end(). They nest. */
+    void (*range_begin)(struct backend *, const char *name);
+    void (*range_end)(struct backend *);
+
     /* FLOP/s that the best instruction for a type reaches on all threads, measured now; its name. */
     double (*peak)(struct backend *, enum tensor_type, const char **instruction);
 
@@ -252,6 +256,19 @@ void backend_fail(struct backend *backend, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 void backend_sync(struct backend *backend);
+
+/* A stage's name in a profiler's timeline, where the backend can do that. */
+static inline void backend_range_begin(struct backend *b, const char *name)
+{
+    if (b->ops->range_begin)
+        b->ops->range_begin(b, name);
+}
+
+static inline void backend_range_end(struct backend *b)
+{
+    if (b->ops->range_end)
+        b->ops->range_end(b);
+}
 
 /* ---- memory ------------------------------------------------------------------------------- */
 

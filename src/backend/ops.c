@@ -235,6 +235,8 @@ void op_pictures(struct backend *b, int count, const struct picture_target *targ
         return;
     }
     double begun = begin(b);
+    backend_range_begin(b, "pictures");
     b->ops->pictures(b, count, target, &x, scale, offset);
+    backend_range_end(b);
     end(b, OP_OTHER, begun, 0);
 }

@@ -9,8 +9,8 @@
 #include "base/philox.h"
 
 static const struct made_up_shape shapes[] = {
-    {"wan2.1-1.3b", 1536, 8960, 256, 12, 30, 512, 96, 256384, 4096, 4096, 10240, 64, 24},
-    {"tiny", 96, 224, 64, 3, 3, 48, 12, 1200, 64, 64, 160, 4, 3},
+    {"wan2.1-1.3b", 1536, 8960, 256, 12, 30, 512, 96, 64, 256384, 4096, 4096, 10240, 64, 24},
+    {"tiny", 96, 224, 64, 3, 3, 48, 12, 8, 1200, 64, 64, 160, 4, 3},
 };
 
 const struct made_up_shape *made_up_shape_at(int index)
@@ -211,6 +211,30 @@ static void list_text(struct list *list, const struct made_up_shape *s)
     put(list, GAIN, SHAPE(dim), "norm.weight");
 }
 
+/* The light decoder's decoder; in the numbering, blocks without weights count too. */
+static void list_taehv(struct list *list, const struct made_up_shape *s)
+{
+    int64_t d = s->light_dim;
+    const int64_t width[] = {4 * d, 2 * d, d, d}, stride[] = {1, 2, 2};
+    put(list, WEIGHT, SHAPE(width[0], 16, 3, 3), "decoder.1.weight");
+    put(list, BIAS, SHAPE(width[0]), "decoder.1.bias");
+    for (int level = 0; level < 3; level++) {
+        int64_t c = width[level];
+        int at = 3 + 6 * level;
+        for (int block = 0; block < 3; block++) {
+            for (int i = 0; i < 5; i += 2) {
+                put(list, WEIGHT, SHAPE(c, i ? c : 2 * c, 3, 3), "decoder.%d.conv.%d.weight", at + block,
+                    i);
+                put(list, BIAS, SHAPE(c), "decoder.%d.conv.%d.bias", at + block, i);
+            }
+        }
+        put(list, WEIGHT, SHAPE(stride[level] * c, c, 1, 1), "decoder.%d.conv.weight", at + 4);
+        put(list, WEIGHT, SHAPE(width[level + 1], c, 3, 3), "decoder.%d.weight", at + 5);
+    }
+    put(list, WEIGHT, SHAPE(3, d, 3, 3), "decoder.22.weight");
+    put(list, BIAS, SHAPE(3), "decoder.22.bias");
+}
+
 int made_up_list(const struct made_up_shape *shape, enum made_up_part part, made_up_fn add,
                  void *opaque)
 {
@@ -224,6 +248,9 @@ int made_up_list(const struct made_up_shape *shape, enum made_up_part part, made
         break;
     case MADE_UP_TEXT:
         list_text(&list, shape);
+        break;
+    case MADE_UP_TAEHV:
+        list_taehv(&list, shape);
         break;
     }
     return list.code;
