@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "choices.h"
 #include "dnn_graph.h"
 #include "library.h"
@@ -14,6 +15,7 @@
 #define HEURISTICS 3      /* engines that are compiled (0.3 to 3 s each) and measured ... */
 #define FALLBACKS 2       /* ... and of the list of those that always work */
 #define MEASURED_RUNS 3
+#define CHOOSE_SECONDS 2 /* once there is a plan, no further one is compiled after so long */
 #define WORKSPACE_MAX ((int64_t)1 << 30)
 #define KEY_SIZE 512
 #define NO_MEMORY (-1) /* beside the library's own status */
@@ -176,8 +178,13 @@ static void choose(struct cuda_backend *c, struct plan *plan, const struct bindi
     if (plan->plan || c->base.status)
         return;
     int count = dnn_graph_engines(&plan->graph, NULL, HEURISTICS, FALLBACKS, config);
+    double begin = clock_seconds();
     for (int i = 0; i < count; i++) {
         int64_t workspace = 0;
+        if (plan->plan && clock_seconds() - begin > CHOOSE_SECONDS) {
+            destroy(dnn, config[i]);
+            continue;
+        }
         void *made = make_plan(dnn, config[i], NULL, 0, &workspace);
         float time = made ? measure(c, made, workspace, binding) : -1;
         destroy(dnn, config[i]);

@@ -119,6 +119,20 @@ static void print_stream(const struct printer *p, const struct bench *bench)
     print_operations(p, bench, "vae", &s->profile_vae);
 }
 
+/* Elements of a JSON list. */
+static void print_operations_json(const struct printer *p, const struct op_profile *profile)
+{
+    bool first = true;
+    for (int i = 0; i < OP_KINDS; i++) {
+        if (!profile->calls[i])
+            continue;
+        print(p, "      %s{\"name\": \"%s\", \"seconds\": %.6g, \"flops\": %.6g, \"calls\": %lld}",
+              first ? "" : ", ", op_kind_name((enum op_kind)i), profile->seconds[i],
+              profile->flops[i], (long long)profile->calls[i]);
+        first = false;
+    }
+}
+
 static void print_stream_json(const struct printer *p, const struct bench *bench)
 {
     const struct bench_stream *s = &bench->stream;
@@ -135,6 +149,11 @@ static void print_stream_json(const struct printer *p, const struct bench *bench
           s->first_picture[1]);
     print(p, "    \"flops\": {\"transformer\": %.6g, \"vae\": %.6g, \"light\": %.6g},",
           s->flops_transformer, s->flops_vae, s->flops_light);
+    print(p, "    \"operations_transformer\": [");
+    print_operations_json(p, &s->profile);
+    print(p, "    ], \"operations_vae\": [");
+    print_operations_json(p, &s->profile_vae);
+    print(p, "    ],");
     print(p, "    \"forwards\": %llu, \"replayed\": %llu, \"seconds_warm_up\": %.6g},",
           (unsigned long long)s->forwards, (unsigned long long)s->replayed, s->seconds_warm_up);
 }
@@ -210,16 +229,7 @@ void bench_print_json(const struct bench *bench, unreel_line_fn line, void *opaq
               "%.6g, \"flops\": %.6g, \"share_of_peak\": %.4g, \"operations\": [",
               s->name, s->what, s->seconds, s->best, s->p99, s->flops,
               share(s->flops, s->best, bench->peak) / 100);
-        bool first = true;
-        for (int k = 0; k < OP_KINDS; k++) {
-            if (!s->profile.calls[k])
-                continue;
-            print(&p,
-                  "      %s{\"name\": \"%s\", \"seconds\": %.6g, \"flops\": %.6g, \"calls\": %lld}",
-                  first ? "" : ", ", op_kind_name((enum op_kind)k), s->profile.seconds[k],
-                  s->profile.flops[k], (long long)s->profile.calls[k]);
-            first = false;
-        }
+        print_operations_json(&p, &s->profile);
         print(&p, "    ]}%s", i + 1 < bench->stages ? "," : "");
     }
     print(&p, "  ]");

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/philox.h"
+#include "base/thread_pool.h"
 
 static const struct made_up_shape shapes[] = {
     {"wan2.1-1.3b", 1536, 8960, 256, 12, 30, 512, 96, 64, 256384, 4096, 4096, 10240, 64, 24},
@@ -313,7 +314,8 @@ void made_up_fill(void *data, enum tensor_type type, const struct made_up_tensor
 
 struct build {
     struct weight *list;
-    void **blocks; /* a tensor and its name each */
+    void **blocks; /* a tensor and its description each */
+    const struct made_up_tensor **made; /* these descriptions */
     size_t count, capacity;
     enum tensor_type type;
     uint64_t seed;
@@ -330,7 +332,10 @@ static int build_tensor(void *opaque, const struct made_up_tensor *t)
         void **blocks = realloc(b->blocks, capacity * sizeof *blocks);
         if (blocks)
             b->blocks = blocks;
-        if (!list || !blocks)
+        const struct made_up_tensor **made = realloc(b->made, capacity * sizeof *made);
+        if (made)
+            b->made = made;
+        if (!list || !blocks || !made)
             return UNREEL_ENOMEM;
         b->capacity = capacity;
     }
@@ -339,13 +344,32 @@ static int build_tensor(void *opaque, const struct made_up_tensor *t)
     w->bytes = tensor_bytes(&w->tensor);
     w->mapped = false;
     size_t room = (w->bytes + 63) / 64 * 64;
-    char *block = aligned_alloc(64, room + 128);
+    char *block = aligned_alloc(64, room + (sizeof *t + 63) / 64 * 64);
     if (!block)
         return UNREEL_ENOMEM;
+    b->made[b->count] = memcpy(block + room, t, sizeof *t);
     b->blocks[b->count++] = block;
     w->tensor.data = block;
-    w->name = memcpy(block + room, t->name, sizeof t->name);
-    made_up_fill(block, b->type, t, b->seed, 0, tensor_count(&w->tensor));
+    w->name = b->made[b->count - 1]->name;
+    return 0;
+}
+
+static void fill_tensors(void *arg, int64_t begin, int64_t end, int thread)
+{
+    const struct build *b = arg;
+    for (int64_t i = begin; i < end; i++)
+        made_up_fill(b->blocks[i], b->type, b->made[i], b->seed, 0,
+                     tensor_count(&b->list[i].tensor));
+}
+
+/* A billion weights take a core half a minute. */
+static int fill_all(struct build *b)
+{
+    struct thread_pool *pool = thread_pool_create(thread_pool_processors());
+    if (!pool)
+        return UNREEL_ENOMEM;
+    thread_pool_run(pool, (int64_t)b->count, 1, fill_tensors, b);
+    thread_pool_destroy(pool);
     return 0;
 }
 
@@ -355,7 +379,11 @@ int made_up_weights(struct weights **weights, const struct made_up_shape *shape,
 {
     struct build b = {.type = type, .seed = seed};
     *weights = NULL;
-    if (made_up_list(shape, part, build_tensor, &b) < 0) {
+    int code = made_up_list(shape, part, build_tensor, &b);
+    if (code == 0)
+        code = fill_all(&b);
+    free(b.made);
+    if (code < 0) {
         for (size_t i = 0; i < b.count; i++)
             free(b.blocks[i]);
         free(b.blocks);

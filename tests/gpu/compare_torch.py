@@ -450,8 +450,11 @@ def table(results, path):
             ours[stage["name"]] = 1e3 * stage["p50"]
             if stage["name"] == "vae decode":  # "1 latent frame, ..."
                 ours["vae decode"] *= BLOCK / int(stage["what"].split()[0])
-        for part in made.get("stream", {}).get("parts", []):
+        stream = made.get("stream", {})
+        for part in stream.get("parts", []):
             ours["stream " + part["name"]] = 1e3 * part["p50"]
+        if stream:
+            ours["transformer"] = ours["stream denoise"] / stream["steps"]
     rows = [("transformer forward", "forward", ours.get("transformer")),
             ("VAE decode, 3 latent frames", "vae", ours.get("stream vae decode", ours.get("vae decode")))]
     print(f"{'':30} {'PyTorch ms':>11} {'unreel ms':>10} {'ratio':>6}")
