@@ -142,8 +142,59 @@ static int choose_type(struct backend *b, const char *dtype)
     return 0;
 }
 
+/* Which parts are wanted. */
+static int read_without(bool *wanted, const char *list, const unreel_log *log)
+{
+    static const char *const names[] = {
+        [PART_GRAPHS] = "graphs",
+        [PART_FUSED] = "fused",
+        [PART_LENGTHS] = "lengths",
+        [PART_DNN] = "cudnn",
+        [PART_LT] = "cublaslt",
+    };
+    for (int i = 0; i < PARTS; i++)
+        wanted[i] = true;
+    for (size_t length; list && *list; list += length + (list[length] == ',')) {
+        int part = 0;
+        length = strcspn(list, ",");
+        while (part < PARTS &&
+               (strlen(names[part]) != length || strncmp(names[part], list, length)))
+            part++;
+        if (part == PARTS)
+            return log_error(log, UNREEL_EINVAL,
+                             "device_without: %.*s: not one of graphs, fused, lengths, cudnn, "
+                             "cublaslt",
+                             (int)length, list);
+        wanted[part] = false;
+    }
+    return 0;
+}
+
+static void leave_out(struct backend_ops *table, const bool *wanted)
+{
+    if (!wanted[PART_GRAPHS]) {
+        table->record_begin = NULL;
+        table->record_end = NULL;
+        table->record_run = NULL;
+        table->record_free = NULL;
+    }
+    if (!wanted[PART_FUSED]) {
+        table->rms_norm_rope = NULL;
+        table->add_gated_layer_norm = NULL;
+        table->store_qkv = NULL;
+        table->pictures = NULL;
+    }
+    if (!wanted[PART_LENGTHS])
+        table->attention_held = NULL;
+}
+
 static int open_device(struct cuda_backend *c, const struct backend_config *config)
 {
+    bool wanted[PARTS];
+    int refused = read_without(wanted, config->without, &c->base.log);
+    if (refused < 0)
+        return refused;
+    leave_out(&c->ops, wanted);
     if (!cuda_check(c, cudaSetDevice(0), "device") ||
         !cuda_check(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "stream"))
         return c->base.status;
@@ -156,8 +207,10 @@ static int open_device(struct cuda_backend *c, const struct backend_config *conf
     c->base.decode_frames = total >= DECODE_WIDE_BYTES ? 3 : 1;
     if (config->cache)
         c->choices = choices_open(config->cache, &c->base.log);
-    matmul_open(c);
-    dnn_open(c);
+    if (wanted[PART_LT])
+        matmul_open(c);
+    if (wanted[PART_DNN])
+        dnn_open(c);
     return 0;
 }
 
@@ -171,7 +224,8 @@ static int cuda_open(struct backend **backend, const struct backend_config *conf
     struct cuda_backend *c = calloc(1, sizeof *c);
     if (!c)
         return log_error(log, UNREEL_ENOMEM, "cuda: out of memory");
-    c->base.ops = &ops;
+    c->ops = ops;
+    c->base.ops = &c->ops;
     if (log)
         c->base.log = *log;
     c->base.threads = 1;

@@ -42,7 +42,8 @@ struct cuda_stage {
 };
 
 struct cuda_backend {
-    struct backend base; /* first */
+    struct backend base;    /* first */
+    struct backend_ops ops; /* of base: what was asked to be left out is */
     char device[320];    /* "NVIDIA H100 80GB HBM3, sm_90, driver 12080, runtime 13000" */
     int arch;            /* 90: compute capability 9.0 */
     cudaStream_t stream;
@@ -58,6 +59,16 @@ struct cuda_backend {
     struct choices *choices;  /* NULL: not kept */
     struct matmul *matmul;    /* NULL: no cuBLASLt */
     struct dnn *dnn;          /* NULL: no cuDNN */
+};
+
+/* What a backend may be opened without (backend_config.without), each a name in a list with commas. */
+enum cuda_part {
+    PART_GRAPHS,  /* "graphs": operations are launched one by one */
+    PART_FUSED,   /* "fused": fused operations are composed of others */
+    PART_LENGTHS, /* "lengths": a plan of attention for each number of keys */
+    PART_DNN,     /* "cudnn": plain kernels */
+    PART_LT,      /* "cublaslt": plain kernels */
+    PARTS,
 };
 
 static inline struct cuda_backend *cuda_of(struct backend *b)

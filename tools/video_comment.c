@@ -13,6 +13,7 @@ static const char *const left_out[] = {
     "threads",     "width",                "height",       "format",          "window",
     "sink",        "shape",                "bench_blocks", "bench_window",    "bench_chunks",
     "config_path", "bench_stages",         "rank_seeds",   "device_cache",
+    "device_without",
 };
 
 /* Written even at their defaults. */

@@ -237,6 +237,7 @@ struct backend_config {
     int threads;        /* 0: as many as there are cores */
     const char *cache;  /* folder that keeps which algorithms measured fastest; NULL: none */
     const char *module; /* path of the CUDA backend; NULL: searched for */
+    const char *without; /* parts that it does without, see cuda/cuda.h; NULL: none */
 };
 
 /* Opens a device. "auto" takes CUDA where it works and else the CPU, with one line that says so. */

@@ -76,6 +76,10 @@ const struct option option_table[] = {
       "Folder that keeps what a GPU's libraries measured and compiled, which takes minutes; empty: "
       "nothing is kept; default of the command: unreel in the user's cache folder.",
       MODEL}},
+    {{"device_without", STRING, NULL, NO_LIMIT, NULL, NULL,
+      "Parts of the CUDA backend to do without, separated by commas, to find out which is at fault: "
+      "graphs, fused, lengths, cudnn, cublaslt.",
+      MODEL}},
 
     {{"num_output_frames", INT, "21", 0, 1000000000, NULL, "latent frames",
       "Length: n latent frames are 1 + 4 (n - 1) pictures, 21 are 81; 0: a video without end.",

@@ -94,6 +94,7 @@ int unreel_bench(const unreel_options *options, int json, unreel_line_fn line, v
         .dtype = options_text(options, "dtype"),
         .threads = (int)options_int(options, "threads"),
         .cache = options_text(options, "device_cache"),
+        .without = options_text(options, "device_without"),
     };
     struct bench bench = {
         .shape = options_text(options, "shape"),
