@@ -81,7 +81,7 @@ say "GPU: ${gpu:-none}; $(nvcc --version 2>/dev/null | sed -n 's/.*release/nvcc/
 
 [ -f "$build/build.ninja" ] ||
     part 60 configure meson setup "$build" -Dcuda=enabled -Dgstreamer=disabled -Dweb=disabled \
-        -Dsdl2=disabled ${ARCHS:+"-Dgpu_archs=$ARCHS"} || { cat "$log"; exit 1; }
+        -Dsdl2=disabled -Donednn=disabled ${ARCHS:+"-Dgpu_archs=$ARCHS"} || { cat "$log"; exit 1; }
 programs=(tools/unreel src/unreel_cuda.so)
 for name in elementwise norm rope picture linear conv attention forward; do
     programs+=("tests/gpu/test_gpu_kernels_$name" "tests/gpu/host/test_host_$name")
@@ -166,7 +166,15 @@ bench() {
         figures "$out/bench-$window.json" 2>&1 | sed 's/^/        /' | tee -a "$summary"
 }
 
-bench 21 240
+# The transformer alone needs no plans for convolutions, which take cuDNN minutes the first time.
+part 90 "bench, transformer" sh -c '"$0" bench --device cuda --device-cache "$1" --shape "$3" --size "$4" \
+    --bench-stages transformer --bench-chunks 30 --json > "$2" && python3 -c "
+import json, sys
+for s in json.load(open(sys.argv[1]))[\"stages\"]:
+    print(s[\"name\"], s[\"what\"], \"p50 %.2f ms, p99 %.2f, %.0f TFLOP/s\" % (
+        1e3 * s[\"p50\"], 1e3 * s[\"p99\"], 1e-12 * s[\"flops\"] / s[\"p50\"]), end=\"; \")
+print()" "$2"' "$unreel" "$cache" "$out/bench-transformer.json" "$shape" "$size"
+bench 21 240 || bench 21 150 # plans are kept as they are made: a second try gets further
 if python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
     part 150 "plain PyTorch" sh -c 'python3 tests/gpu/compare_torch.py --bench "$0" --shape "$2" --size "$3" > "$1" &&
         wc -l "$1"' "$out/bench-21.json" "$out/torch.txt" "$shape" "$size"
