@@ -383,20 +383,31 @@ def measure(run, runs, device):
     return statistics.median(times)
 
 
+class Results(dict):
+    """Milliseconds by name; the table is written anew after each, so that what was measured is not lost
+    when the time is over."""
+
+    def __init__(self, options):
+        super().__init__()
+        self.options = options
+
+    def take(self, name, make):
+        """make() gives milliseconds; what fails is said and left out."""
+        try:
+            self[name] = make()
+            print(f"# {name}: {self[name]:.2f} ms", file=sys.stderr, flush=True)
+        except Exception as error:  # out of memory, a compiler that is missing: the others still count
+            print(f"# {name}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+                  file=sys.stderr, flush=True)
+        if self.options.table:
+            with open(self.options.table, "w", encoding="utf-8") as file:
+                write_table(self, self.options.bench, file)
+
+
 def compiled(function):
-    return torch.compile(function, dynamic=False) if hasattr(torch, "compile") else None
-
-
-def try_to(name, results, make):
-    """make() gives milliseconds; what fails is said and left out."""
-    try:
-        results[name] = make()
-        print(f"# {name}: {results[name]:.2f} ms", file=sys.stderr, flush=True)
-    except Exception as error:  # out of memory, a compiler that is missing: the others still count
-        print(f"# {name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-              file=sys.stderr, flush=True)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if not hasattr(torch, "compile"):
+        raise RuntimeError("this PyTorch has no torch.compile")
+    return torch.compile(function, dynamic=False)
 
 
 def bench(options, device):
@@ -404,7 +415,7 @@ def bench(options, device):
     dim, ffn, heads, layers, vae_dim, text_dim, text_len = (
         (1536, 8960, 12, 30, 96, 4096, 512) if options.shape == "wan2.1-1.3b" else (96, 224, 3, 3, 12, 64, 48))
     dtype = torch.bfloat16
-    results, tokens = {}, h * w // 4
+    results, tokens = Results(options), h * w // 4
     t = Transformer(random_weights(transformer_shapes(dim, ffn, 256, layers, text_dim), device), heads, 256, dtype)
     context = t.text(torch.randn(text_len, text_dim, device=device))
     cache = [[torch.randn(options.window * tokens, heads, dim // heads, device=device, dtype=dtype)
@@ -418,31 +429,28 @@ def bench(options, device):
         return t.forward(latents, step, context, cache, rows, options.window * tokens, cos, sin)
 
     def forward_compiled():
-        if hasattr(torch, "compile"):
-            t.block = torch.compile(t.block, dynamic=False)  # one graph serves all layers
-            return measure(forward, options.runs, device)
-        raise RuntimeError("this PyTorch has no torch.compile")
-    try_to("forward eager", results, lambda: measure(forward, options.runs, device))
-    try_to("forward compiled", results, forward_compiled)
-    del t, context, cache
-
+        t.block = compiled(t.block)  # what is compiled for one layer serves all
+        return measure(forward, options.runs, device)
+    results.take("forward eager", lambda: measure(forward, options.runs, device))
     weights = random_weights(decoder_shapes(vae_dim), device)
+    decoders = {}
     for last in (False, True):
-        vae = Decoder(weights, dtype, last)
-        history = {}
+        vae, history = Decoder(weights, dtype, last), {}
         vae.decode(latents[:1], history, True)
-        vae.decode(latents, history, False)
-        kind = "channels last" if last else "as published"
-
-        def decode(function=None):
-            return measure(lambda: (function or vae.decode)(latents, history, False), options.runs, device)
-        try_to(f"vae eager, {kind}", results, decode)
-        if hasattr(torch, "compile"):
-            try_to(f"vae compiled, {kind}", results, lambda: decode(compiled(vae.decode)))
+        kind = "channels last" if last else "default layout"
+        decoders[kind] = vae, history
+        results.take(f"vae eager, {kind}", lambda: measure(
+            lambda: vae.decode(latents, history, False), options.runs, device))
+    results.take("forward compiled", forward_compiled)
+    for kind, (vae, history) in decoders.items():
+        def decode(vae=vae, history=history):
+            function = compiled(vae.decode)
+            return measure(lambda: function(latents, history, False), options.runs, device)
+        results.take(f"vae compiled, {kind}", decode)
     return results
 
 
-def table(results, path):
+def write_table(results, path, file):
     ours = {}
     if path:
         made = json.load(open(path))
@@ -457,19 +465,20 @@ def table(results, path):
             ours["transformer"] = ours["stream denoise"] / stream["steps"]
     rows = [("transformer forward", "forward", ours.get("transformer")),
             ("VAE decode, 3 latent frames", "vae", ours.get("stream vae decode", ours.get("vae decode")))]
-    print(f"{'':30} {'PyTorch ms':>11} {'unreel ms':>10} {'ratio':>6}")
+    print(f"{'':44} {'PyTorch ms':>11} {'unreel ms':>10} {'ratio':>6}", file=file)
     for name, prefix, own in rows:
         for key, value in results.items():
             if key.startswith(prefix):
                 ratio = f"{value / own:6.2f}" if own else "     -"
-                print(f"{name + ' ' + key[len(prefix):]:30} {value:11.2f} "
-                      f"{f'{own:10.2f}' if own else '         -'} {ratio}")
+                print(f"{name + key[len(prefix):]:44} {value:11.2f} "
+                      f"{f'{own:10.2f}' if own else '         -'} {ratio}", file=file)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", metavar="GOLDEN")
     parser.add_argument("--bench", metavar="JSON", help="what unreel bench --json printed")
+    parser.add_argument("--table", metavar="FILE", help="also keep the table here, from the first result on")
     parser.add_argument("--shape", default="wan2.1-1.3b", choices=("wan2.1-1.3b", "tiny"))
     parser.add_argument("--size", default="832x480", type=lambda s: tuple(map(int, s.split("x")))[::-1])
     parser.add_argument("--window", type=int, default=21)
@@ -483,7 +492,7 @@ def main():
         name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
         print(f"PyTorch {torch.__version__}, {name}, {options.shape}, {options.size[1]}x{options.size[0]}, "
               f"window of {options.window}, bf16", flush=True)
-        table(bench(options, device), options.bench)
+        write_table(bench(options, device), options.bench, sys.stdout)
     return 0
 
 

@@ -176,9 +176,9 @@ for s in json.load(open(sys.argv[1]))[\"stages\"]:
 print()" "$2"' "$unreel" "$cache" "$out/bench-transformer.json" "$shape" "$size"
 bench 21 240 || bench 21 150 # plans are kept as they are made: a second try gets further
 if python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-    part 150 "plain PyTorch" sh -c 'python3 tests/gpu/compare_torch.py --bench "$0" --shape "$2" --size "$3" > "$1" &&
-        wc -l "$1"' "$out/bench-21.json" "$out/torch.txt" "$shape" "$size"
-    sed 's/^/        /' "$out/torch.txt" | tee -a "$summary"
+    part 150 "plain PyTorch" sh -c 'bench=; [ -s "$0" ] && bench="--bench $0"; python3 tests/gpu/compare_torch.py $bench \
+        --table "$1" --shape "$2" --size "$3"' "$out/bench-21.json" "$out/torch.txt" "$shape" "$size"
+    [ -f "$out/torch.txt" ] && sed 's/^/        /' "$out/torch.txt" | tee -a "$summary"
 fi
 bench 12 90
 bench 9 90
