@@ -10,6 +10,8 @@
 #include "dnn.h"
 #include "matmul.h"
 
+/* Three latent frames at 832x480 go through the VAE in 3 GiB of buffers, one in 1. */
+#define DECODE_WIDE_BYTES ((size_t)20 << 30)
 #define ARCH_MIN 80 /* bf16, and the oldest that kernels are built for */
 
 bool cuda_check(struct cuda_backend *c, cudaError_t error, const char *what)
@@ -24,7 +26,9 @@ bool cuda_check(struct cuda_backend *c, cudaError_t error, const char *what)
 
 static void cuda_sync(struct backend *b)
 {
-    cuda_check(cuda_of(b), cudaStreamSynchronize(cuda_of(b)->stream), "synchronize");
+    struct cuda_backend *c = cuda_of(b);
+    if (cuda_recording_allows(c, "it is to be waited for"))
+        cuda_check(c, cudaStreamSynchronize(c->stream), "synchronize");
 }
 
 static void cuda_close(struct backend *b)
@@ -32,7 +36,7 @@ static void cuda_close(struct backend *b)
     struct cuda_backend *c = cuda_of(b);
     if (c->stream)
         cudaStreamSynchronize(c->stream);
-    dnn_close(c->dnn);
+    dnn_close(c, c->dnn);
     matmul_close(c->matmul);
     choices_close(c->choices);
     if (c->stream) {
@@ -67,7 +71,20 @@ static const struct backend_ops ops = {
     .mul = cuda_mul,
     .combine = cuda_combine,
     .picture = cuda_picture,
+    .pictures = cuda_pictures,
+    .rope_table = cuda_rope_table,
+    .sinusoid = cuda_sinusoid,
+    .noise = cuda_noise,
     .rms_norm_rope = cuda_rms_norm_rope,
+    .attention_held = cuda_attention_held,
+    .add_gated_layer_norm = cuda_add_gated_layer_norm,
+    .store_qkv = cuda_store_qkv,
+    .record_begin = cuda_record_begin,
+    .record_end = cuda_record_end,
+    .record_run = cuda_record_run,
+    .record_free = cuda_record_free,
+    .range_begin = cuda_range_begin,
+    .range_end = cuda_range_end,
     .peak = cuda_peak,
     .memory = cuda_memory_info,
 };
@@ -125,18 +142,75 @@ static int choose_type(struct backend *b, const char *dtype)
     return 0;
 }
 
+/* Which parts are wanted. */
+static int read_without(bool *wanted, const char *list, const unreel_log *log)
+{
+    static const char *const names[] = {
+        [PART_GRAPHS] = "graphs",
+        [PART_FUSED] = "fused",
+        [PART_LENGTHS] = "lengths",
+        [PART_DNN] = "cudnn",
+        [PART_LT] = "cublaslt",
+    };
+    for (int i = 0; i < PARTS; i++)
+        wanted[i] = true;
+    for (size_t length; list && *list; list += length + (list[length] == ',')) {
+        int part = 0;
+        length = strcspn(list, ",");
+        while (part < PARTS &&
+               (strlen(names[part]) != length || strncmp(names[part], list, length)))
+            part++;
+        if (part == PARTS)
+            return log_error(log, UNREEL_EINVAL,
+                             "device_without: %.*s: not one of graphs, fused, lengths, cudnn, "
+                             "cublaslt",
+                             (int)length, list);
+        wanted[part] = false;
+    }
+    return 0;
+}
+
+static void leave_out(struct backend_ops *table, const bool *wanted)
+{
+    if (!wanted[PART_GRAPHS]) {
+        table->record_begin = NULL;
+        table->record_end = NULL;
+        table->record_run = NULL;
+        table->record_free = NULL;
+    }
+    if (!wanted[PART_FUSED]) {
+        table->rms_norm_rope = NULL;
+        table->add_gated_layer_norm = NULL;
+        table->store_qkv = NULL;
+        table->pictures = NULL;
+    }
+    if (!wanted[PART_LENGTHS])
+        table->attention_held = NULL;
+}
+
 static int open_device(struct cuda_backend *c, const struct backend_config *config)
 {
+    bool wanted[PARTS];
+    int refused = read_without(wanted, config->without, &c->base.log);
+    if (refused < 0)
+        return refused;
+    leave_out(&c->ops, wanted);
     if (!cuda_check(c, cudaSetDevice(0), "device") ||
         !cuda_check(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "stream"))
         return c->base.status;
     int code = cuda_memory_open(c);
     if (code < 0)
         return code;
+    size_t free = 0, total = 0;
+    if (!cuda_check(c, cudaMemGetInfo(&free, &total), "memory"))
+        return c->base.status;
+    c->base.decode_frames = total >= DECODE_WIDE_BYTES ? 3 : 1;
     if (config->cache)
         c->choices = choices_open(config->cache, &c->base.log);
-    matmul_open(c);
-    dnn_open(c);
+    if (wanted[PART_LT])
+        matmul_open(c);
+    if (wanted[PART_DNN])
+        dnn_open(c);
     return 0;
 }
 
@@ -150,7 +224,8 @@ static int cuda_open(struct backend **backend, const struct backend_config *conf
     struct cuda_backend *c = calloc(1, sizeof *c);
     if (!c)
         return log_error(log, UNREEL_ENOMEM, "cuda: out of memory");
-    c->base.ops = &ops;
+    c->ops = ops;
+    c->base.ops = &c->ops;
     if (log)
         c->base.log = *log;
     c->base.threads = 1;

@@ -4,7 +4,7 @@
  * host and device; light.c queues the own kernels (kernels.h); weights.c brings weights to the
  * device; heavy.c decides for matrix products, convolutions and attention between a library
  * (matmul.c over cuBLASLt, dnn.c over cuDNN) and the plain kernel. Both libraries are optional and
- * loaded at run time; choices.c keeps on disk what measured fastest.
+ * loaded at run time; choices.c keeps on disk what measured fastest; record.c makes graphs.
  *
  * Everything is queued on one stream. Device 0 is used; CUDA_VISIBLE_DEVICES chooses which that is.
  * After the first chunk of a session nothing is allocated: scratch memory only grows. */
@@ -31,8 +31,10 @@ struct cuda_block {
 };
 
 /* Pinned host memory that uploads go through, in turn. */
-#define STAGES 2
-#define STAGE_BYTES ((size_t)16 << 20)
+#define STAGES 4 /* the host may be two forwards ahead, each of which uploads twice */
+#define STAGE_BYTES ((size_t)8 << 20)
+
+#define PICTURES 16 /* on their way to the host at a time */
 
 struct cuda_stage {
     void *data;
@@ -40,7 +42,8 @@ struct cuda_stage {
 };
 
 struct cuda_backend {
-    struct backend base; /* first */
+    struct backend base;    /* first */
+    struct backend_ops ops; /* of base: what was asked to be left out is */
     char device[320];    /* "NVIDIA H100 80GB HBM3, sm_90, driver 12080, runtime 13000" */
     int arch;            /* 90: compute capability 9.0 */
     cudaStream_t stream;
@@ -49,10 +52,23 @@ struct cuda_backend {
     struct cuda_stage stage[STAGES];
     int next_stage;
     struct cuda_block pinned; /* for pictures on their way to the host */
+    cudaEvent_t picture[PICTURES]; /* recorded behind each of them */
     uint64_t weight_bytes;    /* on the device */
+    uint64_t moved;           /* times that scratch memory was taken anew */
+    bool recording;           /* what is queued becomes part of a graph: record.c */
     struct choices *choices;  /* NULL: not kept */
     struct matmul *matmul;    /* NULL: no cuBLASLt */
     struct dnn *dnn;          /* NULL: no cuDNN */
+};
+
+/* What a backend may be opened without (backend_config.without), each a name in a list with commas. */
+enum cuda_part {
+    PART_GRAPHS,  /* "graphs": operations are launched one by one */
+    PART_FUSED,   /* "fused": fused operations are composed of others */
+    PART_LENGTHS, /* "lengths": a plan of attention for each number of keys */
+    PART_DNN,     /* "cudnn": plain kernels */
+    PART_LT,      /* "cublaslt": plain kernels */
+    PARTS,
 };
 
 static inline struct cuda_backend *cuda_of(struct backend *b)
@@ -88,10 +104,28 @@ void *cuda_pinned(struct cuda_backend *c, size_t bytes);
 /* For bench: what is in use on the device, by whomever, and what is free. */
 void cuda_memory_info(struct backend *b, struct backend_memory *memory);
 
+/* ---- range.c -------------------------------------------------------------------------------- */
+
+void cuda_range_begin(struct backend *, const char *name);
+void cuda_range_end(struct backend *);
+
+/* ---- record.c ------------------------------------------------------------------------------- */
+
+bool cuda_record_begin(struct backend *b);
+void *cuda_record_end(struct backend *b);
+bool cuda_record_run(struct backend *b, void *recording);
+void cuda_record_free(struct backend *b, void *recording);
+
+/* For what a graph cannot hold, as waiting or taking memory: false while one is recorded, and the
+ * backend has failed. */
+bool cuda_recording_allows(struct cuda_backend *c, const char *what);
+
 /* ---- transfer.c ----------------------------------------------------------------------------- */
 
 void cuda_upload(struct backend *b, const struct tensor *y, const struct tensor *x);
 void cuda_download(struct backend *b, const struct tensor *y, const struct tensor *x);
+void cuda_pictures(struct backend *b, int count, const struct picture_target *target,
+                   const struct tensor *x, float scale, float offset);
 void cuda_picture(struct backend *b, const struct picture_target *target, const struct tensor *x,
                   float scale, float offset);
 
@@ -115,6 +149,16 @@ void cuda_mul(struct backend *, const struct tensor *y, const struct tensor *a,
               const struct tensor *b);
 void cuda_combine(struct backend *, const struct tensor *y, int terms, const float *factor,
                   const struct tensor *x);
+
+void cuda_rope_table(struct backend *, const struct tensor *table, const struct tensor *start);
+void cuda_sinusoid(struct backend *, const struct tensor *y, const struct tensor *timestep);
+void cuda_noise(struct backend *, const struct tensor *x, const struct noise_key *key,
+                uint64_t frame, uint32_t step);
+void cuda_add_gated_layer_norm(struct backend *, const struct tensor *y, const struct tensor *x,
+                               const struct tensor *a, const struct tensor *gate,
+                               const struct tensor *scale, const struct tensor *shift, float eps,
+                               float scale_offset);
+void cuda_store_qkv(struct backend *, const struct store_qkv *store);
 
 /* ---- weights.c ------------------------------------------------------------------------------ */
 
@@ -146,6 +190,9 @@ void cuda_conv(struct backend *, const struct tensor *y, const struct tensor *x,
 void cuda_attention(struct backend *, const struct tensor *y, const struct tensor *q,
                     const struct tensor *k, const struct tensor *v, float scale,
                     const struct tensor *relative_bias);
+void cuda_attention_held(struct backend *, const struct tensor *y, const struct tensor *q,
+                         const struct tensor *k, const struct tensor *v, float scale,
+                         const struct tensor *held, int64_t count);
 double cuda_peak(struct backend *, enum tensor_type type, const char **instruction);
 
 /* ---- tensors as kernels take them ------------------------------------------------------------ */

@@ -5,14 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "choices.h"
 #include "dnn_graph.h"
 #include "library.h"
 
-#define VERSION_MIN 91301 /* the first with attention as one operation */
+#define VERSION_MIN 91301  /* the first with attention as one operation */
+#define VERSION_HELD 91500 /* ... whose lengths may be in device memory */
 #define HEURISTICS 3      /* engines that are compiled (0.3 to 3 s each) and measured ... */
 #define FALLBACKS 2       /* ... and of the list of those that always work */
 #define MEASURED_RUNS 3
+#define CHOOSE_SECONDS 2 /* once there is a plan, no further one is compiled after so long */
 #define WORKSPACE_MAX ((int64_t)1 << 30)
 #define KEY_SIZE 512
 #define NO_MEMORY (-1) /* beside the library's own status */
@@ -20,8 +23,10 @@
 struct plan {
     char key[KEY_SIZE];
     struct dnn_graph graph;
-    void *plan;
+    void *plan; /* NULL: not tried yet, or the library does not do it */
+    bool tried;
     int64_t workspace;
+    int32_t *queries; /* attention with lengths: i32 [1] in device memory */
 };
 
 struct dnn {
@@ -173,8 +178,13 @@ static void choose(struct cuda_backend *c, struct plan *plan, const struct bindi
     if (plan->plan || c->base.status)
         return;
     int count = dnn_graph_engines(&plan->graph, NULL, HEURISTICS, FALLBACKS, config);
+    double begin = clock_seconds();
     for (int i = 0; i < count; i++) {
         int64_t workspace = 0;
+        if (plan->plan && clock_seconds() - begin > CHOOSE_SECONDS) {
+            destroy(dnn, config[i]);
+            continue;
+        }
         void *made = make_plan(dnn, config[i], NULL, 0, &workspace);
         float time = made ? measure(c, made, workspace, binding) : -1;
         destroy(dnn, config[i]);
@@ -218,20 +228,40 @@ static struct plan *add(struct cuda_backend *c, const char *key)
     return plan;
 }
 
-static void remove_last(struct dnn *dnn)
+static void remove_last(struct cuda_backend *c, struct dnn *dnn)
 {
     struct plan *plan = dnn->plan[--dnn->plans];
     destroy(dnn, plan->plan);
+    cuda_give(c, plan->queries);
     dnn_graph_finish(&plan->graph);
     free(plan);
 }
 
+/* How many queries there are, for plans that read it. */
+static void bind_queries(struct cuda_backend *c, struct plan *plan, struct binding *binding,
+                         int64_t queries)
+{
+    int32_t count = (int32_t)queries;
+    if (!plan->queries) {
+        struct tensor y = tensor_make(cuda_take(c, sizeof count), TENSOR_I32, SHAPE(1));
+        struct tensor x = tensor_make(&count, TENSOR_I32, SHAPE(1));
+        plan->queries = y.data;
+        if (y.data)
+            cuda_upload(&c->base, &y, &x);
+        else
+            backend_fail(&c->base, UNREEL_ENOMEM, "out of device memory");
+    }
+    bind(binding, DNN_UID_QUERIES, plan->queries);
+}
+
 /* Runs the plan of `key`, which a first call builds by `conv` or `attention`. */
 static bool run(struct cuda_backend *c, const char *key, const struct dnn_conv_shape *conv,
-                const struct dnn_attention_shape *attention, const struct binding *binding)
+                const struct dnn_attention_shape *attention, struct binding *binding)
 {
     struct dnn *dnn = c->dnn;
     struct plan *plan = find(dnn, key);
+    if (!plan && !cuda_recording_allows(c, "a plan must be made"))
+        return true;
     if (!plan) {
         plan = add(c, key);
         if (!plan) {
@@ -242,14 +272,22 @@ static bool run(struct cuda_backend *c, const char *key, const struct dnn_conv_s
             dnn_build_conv(&plan->graph, &dnn->api, dnn->handle, conv);
         else
             dnn_build_attention(&plan->graph, &dnn->api, dnn->handle, attention);
+    }
+    if (attention && attention->held)
+        bind_queries(c, plan, binding, attention->queries);
+    if (!plan->tried && !c->base.status) {
+        plan->tried = true;
         choose(c, plan, binding);
         if (c->base.status) { /* no memory, say: that is no choice */
-            remove_last(dnn);
+            remove_last(c, dnn);
             return true;
         }
         if (!plan->plan)
-            log_info(&c->base.log, "cuda: cuDNN has nothing for %s: the plain kernel, slow", key);
+            log_info(&c->base.log, "cuda: cuDNN has nothing for %s%s", key,
+                     attention && attention->held ? "" : ": the plain kernel, slow");
     }
+    if (c->base.status)
+        return true;
     if (!plan->plan)
         return false;
     int status = execute(c, plan->plan, plan->workspace, binding);
@@ -356,12 +394,18 @@ bool dnn_conv(struct cuda_backend *c, const struct kernel_video *y, const struct
     return true;
 }
 
-bool dnn_attention(struct cuda_backend *c, const struct tensor *y, const struct tensor *q,
-                   const struct tensor *k, const struct tensor *v, float scale)
+static bool attend(struct cuda_backend *c, const struct tensor *y, const struct tensor *q,
+                   const struct tensor *k, const struct tensor *v, float scale,
+                   const int32_t *held)
 {
     const struct tensor *tensor[] = {q, k, v, y};
     struct dnn_attention_shape s = {
-        .heads = q->shape[1], .width = q->shape[2], .queries = q->shape[0], .keys = k->shape[0]};
+        .heads = q->shape[1],
+        .width = q->shape[2],
+        .queries = q->shape[0],
+        .keys = k->shape[0],
+        .held = held != NULL,
+    };
     char key[KEY_SIZE];
     if (!c->dnn || q->type != TENSOR_BF16 || s.width % 8)
         return false;
@@ -373,10 +417,10 @@ bool dnn_attention(struct cuda_backend *c, const struct tensor *y, const struct 
             return false;
     }
     snprintf(key, sizeof key,
-             "attention %" PRId64 " heads of %" PRId64 ", %" PRId64 " queries, %" PRId64
+             "attention %" PRId64 " heads of %" PRId64 ", %" PRId64 " queries, %s%" PRId64
              " keys, tokens %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 ", heads %" PRId64
              " %" PRId64 " %" PRId64 " %" PRId64,
-             s.heads, s.width, s.queries, s.keys, s.stride[0], s.stride[1], s.stride[2],
+             s.heads, s.width, s.queries, held ? "up to " : "", s.keys, s.stride[0], s.stride[1], s.stride[2],
              s.stride[3], s.head_stride[0], s.head_stride[1], s.head_stride[2], s.head_stride[3]);
     struct binding binding = {0};
     bind(&binding, DNN_UID_Q, q->data);
@@ -384,7 +428,23 @@ bool dnn_attention(struct cuda_backend *c, const struct tensor *y, const struct 
     bind(&binding, DNN_UID_V, v->data);
     bind(&binding, DNN_UID_O, y->data);
     bind(&binding, DNN_UID_SCALE, &scale);
+    if (held)
+        bind(&binding, DNN_UID_KEYS, held);
     return run(c, key, NULL, &s, &binding);
+}
+
+bool dnn_attention(struct cuda_backend *c, const struct tensor *y, const struct tensor *q,
+                   const struct tensor *k, const struct tensor *v, float scale)
+{
+    return attend(c, y, q, k, v, scale, NULL);
+}
+
+bool dnn_attention_held(struct cuda_backend *c, const struct tensor *y, const struct tensor *q,
+                        const struct tensor *k, const struct tensor *v, float scale,
+                        const int32_t *held)
+{
+    return c->dnn && c->dnn->api.cudnnGetVersion() >= VERSION_HELD && alignment_of(held) == 16 &&
+           attend(c, y, q, k, v, scale, held);
 }
 
 /* ---- opening -------------------------------------------------------------------------------- */
@@ -415,18 +475,18 @@ void dnn_open(struct cuda_backend *c)
                  "cuda: cuDNN does not start (%s): attention and convolutions by the plain "
                  "kernels, slow",
                  dnn->api.cudnnGetErrorString(status));
-        dnn_close(dnn);
+        dnn_close(c, dnn);
         return;
     }
     c->dnn = dnn;
 }
 
-void dnn_close(struct dnn *dnn)
+void dnn_close(struct cuda_backend *c, struct dnn *dnn)
 {
     if (!dnn)
         return;
     while (dnn->plans)
-        remove_last(dnn);
+        remove_last(c, dnn);
     if (dnn->begin)
         cudaEventDestroy(dnn->begin);
     if (dnn->end)

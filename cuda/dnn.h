@@ -7,7 +7,7 @@
 /* Loads the library. Without it, or with one before 9.13.1, c->dnn stays NULL and one line of
  * information is logged. */
 void dnn_open(struct cuda_backend *c);
-void dnn_close(struct dnn *dnn); /* NULL is fine */
+void dnn_close(struct cuda_backend *c, struct dnn *dnn); /* NULL is fine */
 
 /* A convolution as kernel_conv() takes it, with a bf16 bias (never NULL). False: the library does
  * not do it, and nothing has happened. After failures the backend's status is set. */
@@ -17,3 +17,9 @@ bool dnn_conv(struct cuda_backend *c, const struct kernel_video *y, const struct
 /* Attention of bf16 tensors without a bias, the same. */
 bool dnn_attention(struct cuda_backend *c, const struct tensor *y, const struct tensor *q,
                    const struct tensor *k, const struct tensor *v, float scale);
+
+/* The same, but only the first *held keys and values count; held: i32 [1] in device memory, aligned to
+ * 16 bytes. Needs cuDNN 9.15. */
+bool dnn_attention_held(struct cuda_backend *c, const struct tensor *y, const struct tensor *q,
+                        const struct tensor *k, const struct tensor *v, float scale,
+                        const int32_t *held);

@@ -200,6 +200,19 @@ static void *heads(struct dnn_graph *g, int64_t uid, const struct dnn_attention_
     return tensor(g, &d);
 }
 
+static void *length(struct dnn_graph *g, int64_t uid)
+{
+    const struct description d = {
+        .uid = uid,
+        .type = DNN_DATA_INT32,
+        .dims = 4,
+        .alignment = 16,
+        .shape = {1, 1, 1, 1},
+        .stride = {1, 1, 1, 1},
+    };
+    return tensor(g, &d);
+}
+
 void dnn_build_attention(struct dnn_graph *graph, const struct dnn_api *api, void *handle,
                          const struct dnn_attention_shape *s)
 {
@@ -218,6 +231,10 @@ void dnn_build_attention(struct dnn_graph *graph, const struct dnn_api *api, voi
     set_descriptor(g, operation, DNN_SDPA_V, heads(g, DNN_UID_V, s, 2, s->keys));
     set_descriptor(g, operation, DNN_SDPA_O, heads(g, DNN_UID_O, s, 3, s->queries));
     set_descriptor(g, operation, DNN_SDPA_SCALE, tensor(g, &scale));
+    if (s->held) { /* the library wants both or none */
+        set_descriptor(g, operation, DNN_SDPA_SEQ_LEN_Q, length(g, DNN_UID_QUERIES));
+        set_descriptor(g, operation, DNN_SDPA_SEQ_LEN_KV, length(g, DNN_UID_KEYS));
+    }
     finalise(g, operation);
     build(g, handle, 1, &operation);
 }

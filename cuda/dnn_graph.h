@@ -19,6 +19,8 @@ enum dnn_uid {
     DNN_UID_V,
     DNN_UID_O,
     DNN_UID_SCALE, /* one f32 in host memory */
+    DNN_UID_QUERIES, /* i32 [1] each: how many of them count */
+    DNN_UID_KEYS,
 };
 
 #define DNN_GRAPH_DESCRIPTORS 32
@@ -44,6 +46,7 @@ struct dnn_attention_shape {
     int64_t heads, width, queries, keys;
     int64_t stride[4],
         head_stride[4]; /* elements, of q, k, v, o: from a token, a head to the next */
+    bool held;          /* how many queries and keys count is read from device memory */
 };
 
 /* handle NULL: for a device that is only described. */

@@ -129,6 +129,21 @@ static struct kernel_heads heads_of(const struct tensor *t)
     return (struct kernel_heads){t->data, t->stride[0], t->stride[1]};
 }
 
+/* By the plain kernel. held NULL: all keys count. */
+static void attend_plainly(struct cuda_backend *c, const struct tensor *y, const struct tensor *q,
+                           const struct tensor *k, const struct tensor *v, float scale,
+                           const struct tensor *relative_bias, const int32_t *held)
+{
+    struct kernel_heads to = heads_of(y), from = heads_of(q), keys = heads_of(k),
+                        values = heads_of(v);
+    cuda_check(c,
+               kernel_attention(&to, &from, &keys, &values, (enum kernel_type)y->type, q->shape[0],
+                                k->shape[0], held, q->shape[1], q->shape[2], scale,
+                                relative_bias ? relative_bias->data : NULL,
+                                relative_bias ? relative_bias->stride[0] : 0, c->stream),
+               "attention");
+}
+
 void cuda_attention(struct backend *b, const struct tensor *y, const struct tensor *q,
                     const struct tensor *k, const struct tensor *v, float scale,
                     const struct tensor *relative_bias)
@@ -136,14 +151,22 @@ void cuda_attention(struct backend *b, const struct tensor *y, const struct tens
     struct cuda_backend *c = cuda_of(b);
     if (!tensor_count(y) || (!relative_bias && dnn_attention(c, y, q, k, v, scale)))
         return;
-    struct kernel_heads to = heads_of(y), from = heads_of(q), keys = heads_of(k),
-                        values = heads_of(v);
-    cuda_check(c,
-               kernel_attention(&to, &from, &keys, &values, (enum kernel_type)y->type, q->shape[0],
-                                k->shape[0], NULL, q->shape[1], q->shape[2], scale,
-                                relative_bias ? relative_bias->data : NULL,
-                                relative_bias ? relative_bias->stride[0] : 0, c->stream),
-               "attention");
+    attend_plainly(c, y, q, k, v, scale, relative_bias, NULL);
+}
+
+/* A full ring needs no length. One that fills has a plan for all lengths, where the library has that,
+ * rather than one for each. */
+void cuda_attention_held(struct backend *b, const struct tensor *y, const struct tensor *q,
+                         const struct tensor *k, const struct tensor *v, float scale,
+                         const struct tensor *held, int64_t count)
+{
+    struct cuda_backend *c = cuda_of(b);
+    struct tensor keys = tensor_slice(*k, 0, 0, count), values = tensor_slice(*v, 0, 0, count);
+    if (!tensor_count(y) ||
+        (count < k->shape[0] && dnn_attention_held(c, y, q, k, v, scale, held->data)) ||
+        dnn_attention(c, y, q, &keys, &values, scale))
+        return;
+    attend_plainly(c, y, q, k, v, scale, NULL, held->data);
 }
 
 /* ---- peak ----------------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
 /* The CUDA backend's own kernels: one function an operation queues its kernels on a stream.
  *
  * All pointers are device memory unless said otherwise. What changes from one forward to the next
- * (positions, timesteps, ring slots, lengths, noise keys, factors) is read from device memory, so
- * that a captured graph serves every forward of a shape. Nothing is allocated and nothing waits.
+ * (positions, timesteps, ring slots, lengths) is read from device memory, so that a captured graph
+ * serves every forward of a shape. Nothing is allocated and nothing waits.
  *
  * Returns: cudaSuccess, the launch's error, or cudaErrorInvalidValue for what a kernel does not do
  * (said at each). Shapes are otherwise trusted: backend/ops.c has checked them. Nothing to do (a
@@ -185,7 +185,8 @@ cudaError_t kernel_rms_norm_rope(const struct kernel_video *y, const struct kern
 
 /* All that happens between the product for q, k and v and attention, in one launch: q = turned
  * RMSNorm of its part; k the same, into its slot of the ring; v copied into its slot. Gains are
- * f32, data f32 or bf16, q, k and v of one type. Without gains nothing is normed. */
+ * f32, data f32 or bf16, q, k and v of one type. Without gains nothing is normed. q->data NULL:
+ * queries are not wanted. */
 cudaError_t kernel_store_qkv(const struct kernel_video *q, const struct kernel_video *k,
                              const struct kernel_video *v, const struct kernel_video *x_q,
                              const struct kernel_video *x_k, const struct kernel_video *x_v,
@@ -196,7 +197,7 @@ cudaError_t kernel_store_qkv(const struct kernel_video *q, const struct kernel_v
 /* ---- position.cu -------------------------------------------------------------------------- */
 
 /* table [count, pairs, 2] = (cos, sin) of (*start + p) * 10000^(-i / pairs), computed in f64. */
-cudaError_t kernel_rope_table(float *table, const int64_t *start, int64_t count, int64_t pairs,
+cudaError_t kernel_rope_table(float *table, const int32_t *start, int64_t count, int64_t pairs,
                               cudaStream_t stream);
 
 /* y [count, 2 half] = cos, then sin, of timestep[i] * 10000^(-j / half), computed in f64. */
@@ -205,16 +206,16 @@ cudaError_t kernel_sinusoid(float *y, const float *timestep, int64_t count, int6
 
 /* ---- noise.cu ----------------------------------------------------------------------------- */
 
-/* What the noise is for; device memory. */
+/* What the noise is for. */
 struct kernel_noise_key {
     uint64_t seed;
     uint32_t prompt, sample;
     uint64_t frame; /* of the first */
     uint32_t step;
-    uint32_t unused;
 };
 
-/* x [frames, count] standard normals, as noise_frame() draws them for frame, frame + 1, ... */
+/* x [frames, count] standard normals, as noise_frame() draws them for frame, frame + 1, ... `key` is
+ * host memory, copied into the launch. */
 cudaError_t kernel_noise(float *x, int64_t frames, int64_t count,
                          const struct kernel_noise_key *key, cudaStream_t stream);
 

@@ -147,10 +147,13 @@ enum dnn_attribute {
     DNN_SDPA_V = 2802,
     DNN_SDPA_O = 2803,
     DNN_SDPA_SCALE = 2805,
+    DNN_SDPA_SEQ_LEN_Q = 2809, /* from 9.15 */
+    DNN_SDPA_SEQ_LEN_KV = 2810,
 };
 
 enum {
     DNN_DATA_FLOAT = 0,
+    DNN_DATA_INT32 = 4,
     DNN_DATA_BFLOAT16 = 9,
     DNN_MODE_ADD = 0,
     DNN_MODE_RELU = 100,

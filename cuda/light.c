@@ -62,12 +62,9 @@ void cuda_layer_norm(struct backend *b, const struct tensor *y, const struct ten
                "layer_norm");
 }
 
-static void turn(struct backend *b, const struct tensor *y, const struct tensor *x,
-                 const float *gain, float eps, const struct rope_tables *tables, const char *name)
+static struct kernel_rope rope_of(const struct rope_tables *tables, const struct tensor *x)
 {
-    struct cuda_backend *c = cuda_of(b);
-    struct kernel_video to = cuda_video(y), from = cuda_video(x);
-    const struct kernel_rope rope = {
+    return (struct kernel_rope){
         .frame = tables->frame.data,
         .row = tables->row.data,
         .column = tables->column.data,
@@ -76,6 +73,14 @@ static void turn(struct backend *b, const struct tensor *y, const struct tensor 
         .heads = x->shape[3],
         .width = x->shape[4],
     };
+}
+
+static void turn(struct backend *b, const struct tensor *y, const struct tensor *x,
+                 const float *gain, float eps, const struct rope_tables *tables, const char *name)
+{
+    struct cuda_backend *c = cuda_of(b);
+    struct kernel_video to = cuda_video(y), from = cuda_video(x);
+    const struct kernel_rope rope = rope_of(tables, x);
     cuda_check(c, kernel_rms_norm_rope(&to, &from, &rope, gain, eps, NULL, c->stream), name);
 }
 
@@ -120,4 +125,73 @@ void cuda_combine(struct backend *b, const struct tensor *y, int terms, const fl
         list[i] = x[i].data;
     cuda_check(c, kernel_combine(y->data, terms, factor, NULL, list, tensor_count(y), c->stream),
                "combine");
+}
+
+/* ---- what changes from one forward to the next ------------------------------------------------ */
+
+void cuda_rope_table(struct backend *b, const struct tensor *table, const struct tensor *start)
+{
+    struct cuda_backend *c = cuda_of(b);
+    cuda_check(
+        c,
+        kernel_rope_table(table->data, start->data, table->shape[0], table->shape[1], c->stream),
+        "rope_table");
+}
+
+void cuda_sinusoid(struct backend *b, const struct tensor *y, const struct tensor *timestep)
+{
+    struct cuda_backend *c = cuda_of(b);
+    cuda_check(c, kernel_sinusoid(y->data, timestep->data, y->shape[0], y->shape[1] / 2, c->stream),
+               "sinusoid");
+}
+
+void cuda_noise(struct backend *b, const struct tensor *x, const struct noise_key *key,
+                uint64_t frame, uint32_t step)
+{
+    struct cuda_backend *c = cuda_of(b);
+    const struct kernel_noise_key name = {
+        .seed = key->seed,
+        .prompt = key->prompt,
+        .sample = key->sample,
+        .frame = frame,
+        .step = step,
+    };
+    int64_t frames = x->shape[0];
+    cuda_check(c, kernel_noise(x->data, frames, tensor_count(x) / frames, &name, c->stream),
+               "noise");
+}
+
+/* ---- fused ------------------------------------------------------------------------------------ */
+
+void cuda_add_gated_layer_norm(struct backend *b, const struct tensor *y, const struct tensor *x,
+                               const struct tensor *a, const struct tensor *gate,
+                               const struct tensor *scale, const struct tensor *shift, float eps,
+                               float scale_offset)
+{
+    struct cuda_backend *c = cuda_of(b);
+    struct kernel_rows to = cuda_rows(y), sum = cuda_rows(x), from = cuda_rows(a);
+    struct kernel_vectors gates = vectors_of(gate), scales = vectors_of(scale),
+                          shifts = vectors_of(shift);
+    cuda_check(c,
+               kernel_add_gated_layer_norm(&to, &sum, &from, x->shape[0], x->shape[1], &gates,
+                                           &scales, &shifts, eps, scale_offset, c->stream),
+               "add_gated_layer_norm");
+}
+
+void cuda_store_qkv(struct backend *b, const struct store_qkv *store)
+{
+    struct cuda_backend *c = cuda_of(b);
+    const struct store_qkv *s = store;
+    struct kernel_video k = cuda_video(&s->k), v = cuda_video(&s->v), q = k;
+    struct kernel_video x_q = cuda_video(&s->x_q), x_k = cuda_video(&s->x_k),
+                        x_v = cuda_video(&s->x_v);
+    const struct kernel_rope rope = rope_of(&s->rope, &s->x_k);
+    if (s->q.data)
+        q = cuda_video(&s->q);
+    else
+        q.data = NULL;
+    cuda_check(c,
+               kernel_store_qkv(&q, &k, &v, &x_q, &x_k, &x_v, &rope, s->gain_q.data, s->gain_k.data,
+                                s->eps, s->slot.data, c->stream),
+               "store_qkv");
 }

@@ -220,6 +220,8 @@ static struct plan *find_plan(struct cuda_backend *c, const struct matmul_call *
         m->plan = more;
         m->capacity = capacity;
     }
+    if (!cuda_recording_allows(c, "an algorithm must be chosen"))
+        return NULL;
     choose(c, &plan, call);
     if (!plan.usable)
         destroy_plan(m, &plan);

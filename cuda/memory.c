@@ -14,6 +14,8 @@ void *cuda_take(struct cuda_backend *c, size_t bytes)
 {
     void *data = NULL;
     size_t whole = bytes ? bytes : 1;
+    if (!cuda_recording_allows(c, "memory is asked for"))
+        return NULL;
     if (take(c, &data, whole) != cudaErrorMemoryAllocation)
         return data;
     /* What was freed may lie in pieces too small: give it back to the device and try again. */
@@ -52,6 +54,9 @@ void *cuda_scratch_try(struct cuda_backend *c, enum cuda_scratch which, size_t b
     struct cuda_block *block = &c->scratch[which];
     if (block->bytes >= bytes && block->data)
         return block->data;
+    if (!cuda_recording_allows(c, "scratch memory must grow"))
+        return NULL;
+    c->moved++;
     cuda_give(c, block->data);
     block->data = cuda_take(c, bytes);
     block->bytes = block->data ? bytes : 0;
@@ -70,6 +75,8 @@ void *cuda_scratch(struct cuda_backend *c, enum cuda_scratch which, size_t bytes
 
 void *cuda_pinned(struct cuda_backend *c, size_t bytes)
 {
+    if (!cuda_recording_allows(c, "data go to the host"))
+        return NULL;
     if (c->pinned.bytes >= bytes && c->pinned.data)
         return c->pinned.data;
     if (!cuda_check(c, cudaStreamSynchronize(c->stream), "synchronize"))
@@ -115,6 +122,10 @@ int cuda_memory_open(struct cuda_backend *c)
             cuda_check(c, cudaEventCreateWithFlags(&stage->used, cudaEventDisableTiming), "event");
         code = c->base.status;
     }
+    for (int i = 0; code == 0 && i < PICTURES; i++) {
+        cuda_check(c, cudaEventCreateWithFlags(&c->picture[i], cudaEventDisableTiming), "event");
+        code = c->base.status;
+    }
     return code;
 }
 
@@ -129,6 +140,9 @@ void cuda_memory_close(struct cuda_backend *c)
         if (c->stage[i].data)
             cudaFreeHost(c->stage[i].data);
     }
+    for (int i = 0; i < PICTURES; i++)
+        if (c->picture[i])
+            cudaEventDestroy(c->picture[i]);
     if (c->pinned.data)
         cudaFreeHost(c->pinned.data);
     if (c->pool)

@@ -15,15 +15,15 @@ static __device__ inline void box_muller(uint32_t a, uint32_t b, float *x)
     x[1] = (float)(radius * sin(angle));
 }
 
-static __global__ void noise(float *x, int64_t frames, int64_t count, const kernel_noise_key *key)
+static __global__ void noise(float *x, int64_t frames, int64_t count, kernel_noise_key key)
 {
     int64_t quads = (count + 3) / 4, i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     int64_t frame = i / quads, quad = i % quads;
     if (frame >= frames)
         return;
-    const uint32_t seed[2] = {(uint32_t)key->seed, (uint32_t)(key->seed >> 32)};
-    const uint32_t name[4] = {(uint32_t)(key->frame + (uint64_t)frame), key->sample, key->prompt,
-                              key->step};
+    const uint32_t seed[2] = {(uint32_t)key.seed, (uint32_t)(key.seed >> 32)};
+    const uint32_t name[4] = {(uint32_t)(key.frame + (uint64_t)frame), key.sample, key.prompt,
+                              key.step};
     uint32_t words[4], random[4];
     float normal[4];
     philox_4x32_10(name, seed, words); /* the frame's key and half of its counter */
@@ -42,5 +42,5 @@ cudaError_t kernel_noise(float *x, int64_t frames, int64_t count,
                          const struct kernel_noise_key *key, cudaStream_t stream)
 {
     return launch(noise, blocks_of(frames * ((count + 3) / 4), BLOCK_MAX), BLOCK_MAX, stream, x,
-                  frames, count, key);
+                  frames, count, *key);
 }

@@ -10,7 +10,7 @@ static __device__ inline double angle(double place, int64_t i, int64_t count)
     return place * pow(10000.0, -(double)i / (double)count);
 }
 
-static __global__ void rope_table(float *table, const int64_t *start, int64_t count, int64_t pairs)
+static __global__ void rope_table(float *table, const int32_t *start, int64_t count, int64_t pairs)
 {
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= count * pairs)
@@ -30,7 +30,7 @@ static __global__ void sinusoid(float *y, const float *timestep, int64_t count, 
     y[row * 2 * half + half + j] = (float)sin(a);
 }
 
-cudaError_t kernel_rope_table(float *table, const int64_t *start, int64_t count, int64_t pairs,
+cudaError_t kernel_rope_table(float *table, const int32_t *start, int64_t count, int64_t pairs,
                               cudaStream_t stream)
 {
     return launch(rope_table, blocks_of(count * pairs, BLOCK_MAX), BLOCK_MAX, stream, table, start,

@@ -97,6 +97,8 @@ static __global__ void store_qkv(qkv all, kernel_rope rope, float eps, const int
 {
     int part = blockIdx.x % 3;
     const kernel_video &out = all.y[part], &in = all.x[part];
+    if (!out.data)
+        return;
     place from = place_of(rope, blockIdx.x / 3), to = from;
     if (part)
         to.frame = slot[from.frame];
@@ -160,6 +162,7 @@ cudaError_t kernel_store_qkv(const struct kernel_video *q, const struct kernel_v
             return cudaErrorInvalidValue;
         aligned = aligned && is_wide(all.y[i]) && is_wide(all.x[i]);
     }
+    /* a token of each of them, q's blocks ending at once where it is not wanted */
     return with_type(q->type, [&](auto ty) {
         return with_type(x_q->type, [&](auto tx) {
             return with_pairs(aligned, [&](auto step) {

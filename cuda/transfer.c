@@ -76,7 +76,8 @@ static void upload_piece(struct cuda_backend *c, const struct tensor *y, const s
     size_t bytes = tensor_bytes(x);
     bool direct = y->type == x->type && tensor_is_contiguous(y);
     c->next_stage = (c->next_stage + 1) % STAGES;
-    if (!cuda_check(c, cudaEventSynchronize(stage->used), "upload"))
+    if (!cuda_recording_allows(c, "data come from the host") ||
+        !cuda_check(c, cudaEventSynchronize(stage->used), "upload"))
         return;
     move(x, stage->data, true);
     void *to = direct ? y->data : cuda_scratch(c, SCRATCH_TRANSFER, STAGE_BYTES);
@@ -148,34 +149,85 @@ static int lay_out(struct plane *plane, enum unreel_format format, size_t h, siz
     return planes;
 }
 
+/* Where planes lie in a picture on its way, and how many bytes it takes. */
+struct layout {
+    struct plane plane[3];
+    int planes;
+    size_t bytes;
+};
+
+static struct layout layout_of(enum unreel_format format, const struct tensor *x)
+{
+    struct layout l = {0};
+    l.planes = lay_out(l.plane, format, (size_t)x->shape[1], (size_t)x->shape[2]);
+    const struct plane *last = &l.plane[l.planes - 1];
+    l.bytes = last->at + last->width * last->rows;
+    return l;
+}
+
+/* Queues the conversion of pictures x [count, H, W, 3] and their way to pinned memory, each with an
+ * event behind it. */
+static bool queue_pictures(struct cuda_backend *c, int count, const struct layout *l,
+                           enum unreel_format format, const struct tensor *x, float scale,
+                           float offset, uint8_t *device, uint8_t *host)
+{
+    struct kernel_picture y = {.format = (enum kernel_format)format};
+    for (int i = 0; i < l->planes; i++) {
+        y.data[i] = device + l->plane[i].at;
+        y.stride[i] = (int64_t)l->plane[i].width;
+        y.picture_stride[i] = (int64_t)l->bytes;
+    }
+    bool good = cuda_check(c,
+                           kernel_picture(&y, x->data, (enum kernel_type)x->type, count,
+                                          x->shape[1], x->shape[2], scale, offset, c->stream),
+                           "picture");
+    for (int i = 0; i < count && good; i++) {
+        size_t at = (size_t)i * l->bytes;
+        good = cuda_check(c,
+                          cudaMemcpyAsync(host + at, device + at, l->bytes, cudaMemcpyDeviceToHost,
+                                          c->stream),
+                          "picture") &&
+               cuda_check(c, cudaEventRecord(c->picture[i], c->stream), "picture");
+    }
+    return good;
+}
+
+/* While the host puts one in its place, the next ones are on their way. */
+static void take_pictures(struct cuda_backend *c, int count, const struct layout *l,
+                          const struct picture_target *target, const uint8_t *host)
+{
+    for (int i = 0; i < count; i++) {
+        if (!cuda_check(c, cudaEventSynchronize(c->picture[i]), "picture"))
+            return;
+        for (int p = 0; p < l->planes; p++)
+            for (size_t row = 0; row < l->plane[p].rows; row++)
+                memcpy(target[i].data[p] + row * target[i].stride[p],
+                       host + (size_t)i * l->bytes + l->plane[p].at + row * l->plane[p].width,
+                       l->plane[p].width);
+    }
+}
+
+void cuda_pictures(struct backend *b, int count, const struct picture_target *target,
+                   const struct tensor *x, float scale, float offset)
+{
+    struct cuda_backend *c = cuda_of(b);
+    struct layout l = layout_of(target->format, x);
+    for (int i = 0, some; i < count && !b->status; i += some) {
+        some = count - i < PICTURES ? count - i : PICTURES;
+        struct tensor part = tensor_slice(*x, 0, i, some);
+        size_t bytes = (size_t)some * l.bytes;
+        uint8_t *device =
+            cuda_scratch(c, SCRATCH_TRANSFER, bytes > STAGE_BYTES ? bytes : STAGE_BYTES);
+        uint8_t *host = device ? cuda_pinned(c, bytes) : NULL;
+        if (host &&
+            queue_pictures(c, some, &l, target->format, &part, scale, offset, device, host))
+            take_pictures(c, some, &l, target + i, host);
+    }
+}
+
 void cuda_picture(struct backend *b, const struct picture_target *target, const struct tensor *x,
                   float scale, float offset)
 {
-    struct cuda_backend *c = cuda_of(b);
-    struct plane plane[3];
-    int planes = lay_out(plane, target->format, (size_t)x->shape[0], (size_t)x->shape[1]);
-    const struct plane *last = &plane[planes - 1];
-    size_t bytes = last->at + last->width * last->rows;
-    uint8_t *device = cuda_scratch(c, SCRATCH_TRANSFER, bytes);
-    uint8_t *host = device ? cuda_pinned(c, bytes) : NULL;
-    if (!host)
-        return;
-    struct kernel_picture y = {.format = (enum kernel_format)target->format};
-    for (int i = 0; i < planes; i++) {
-        y.data[i] = device + plane[i].at;
-        y.stride[i] = (int64_t)plane[i].width;
-        y.picture_stride[i] = 0; /* there is one */
-    }
-    if (!cuda_check(c,
-                    kernel_picture(&y, x->data, (enum kernel_type)x->type, 1, x->shape[0],
-                                   x->shape[1], scale, offset, c->stream),
-                    "picture") ||
-        !cuda_check(c, cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, c->stream),
-                    "picture") ||
-        !cuda_check(c, cudaStreamSynchronize(c->stream), "picture"))
-        return;
-    for (int i = 0; i < planes; i++)
-        for (size_t row = 0; row < plane[i].rows; row++)
-            memcpy(target->data[i] + row * target->stride[i],
-                   host + plane[i].at + row * plane[i].width, plane[i].width);
+    struct tensor one = tensor_reshape(*x, SHAPE(1, x->shape[0], x->shape[1], 3));
+    cuda_pictures(b, 1, target, &one, scale, offset);
 }

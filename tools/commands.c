@@ -7,15 +7,15 @@
 #include "command.h"
 
 static const char *const no_options[] = {NULL};
-static const char *const check_options[] = {"device", "dtype", "threads", NULL};
+static const char *const check_options[] = {"device", "dtype", "threads", "device_cache", "device_without", NULL};
 static const char *const bench_options[] = {"shape", "bench_blocks", "bench_window", "bench_chunks",
                                             "bench_stages", "size", "num_frame_per_block", "device",
-                                            "dtype", "threads", "seed", "json", NULL};
+                                            "dtype", "threads", "device_cache", "device_without", "seed", "json", NULL};
 /* clang-format off */
 static const char *const live_options[] = {
     "prompt", "image", "seed",
     "config_path", "model", "checkpoint_path", "use_ema", "decoder", "decoder_path", "device", "dtype",
-    "threads",
+    "threads", "device_cache", "device_without",
     "num_output_frames", "size", "width", "height", "fps", "window", "sink",
     "rotary", "prompt_switch", "blend_chunks", "recache_sink",
     "preview", "rtmp", "srt", "hls", "hls_segments", "record", "webrtc", "v4l2", "pacing", "latency",

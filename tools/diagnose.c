@@ -3,6 +3,7 @@
 #include <unreel/diagnose.h>
 
 #include "command.h"
+#include "model_default.h"
 
 static void print(void *opaque, const char *line)
 {
@@ -39,9 +40,9 @@ int run_inspect(struct console *console, const struct arguments *arguments)
 
 int run_check(struct console *console, const struct arguments *arguments)
 {
-    int code = 0;
     if (arguments->name_count < 1)
         return usage(console, "check");
+    int code = cache_default_apply(arguments->options);
     for (int i = 0; i < arguments->name_count; i++) {
         if (arguments->name_count > 1)
             printf("%s%s:\n", i ? "\n" : "", arguments->names[i]);
@@ -55,6 +56,9 @@ int run_bench(struct console *console, const struct arguments *arguments)
 {
     if (arguments->name_count)
         return usage(console, "bench");
+    int code = cache_default_apply(arguments->options);
+    if (code)
+        return code;
     return exit_code(
         unreel_bench(arguments->options, arguments_flag(arguments, "json"), print, NULL));
 }

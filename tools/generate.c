@@ -188,6 +188,8 @@ static int prepare(struct batch *b)
         code = model_default_apply(b->options, b->console);
     if (code == 0)
         code = load_config(b);
+    if (code == 0)
+        code = cache_default_apply(b->options);
     if (code == 0 && unreel_prompts_open(&b->prompts, b->options) < 0)
         code = EXIT_ERROR;
     if (code == 0)

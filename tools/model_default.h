@@ -1,4 +1,4 @@
-/* The model that is used when none is named. */
+/* What is used when nothing is named. */
 #pragma once
 
 #include <unreel/unreel.h>
@@ -8,3 +8,7 @@
 /* Sets "model" where it is not set: to the folder in the environment's UNREEL_MODEL, else to the bundled
  * model. 0 or an exit code. */
 int model_default_apply(unreel_options *options, struct console *console);
+
+/* Sets "device_cache" where it is not set: to unreel in the environment's XDG_CACHE_HOME, else in .cache
+ * of the home folder. 0 or an exit code. */
+int cache_default_apply(unreel_options *options);

@@ -12,7 +12,8 @@ static const char *const left_out[] = {
     "quiet",       "json",                 "num_samples",  "save_with_index", "save_latents",
     "threads",     "width",                "height",       "format",          "window",
     "sink",        "shape",                "bench_blocks", "bench_window",    "bench_chunks",
-    "config_path", "bench_stages",         "rank_seeds",
+    "config_path", "bench_stages",         "rank_seeds",   "device_cache",
+    "device_without",
 };
 
 /* Written even at their defaults. */

@@ -37,7 +37,7 @@ void backend_sync(struct backend *backend)
 
 void arena_init(struct arena *arena, struct backend *backend)
 {
-    *arena = (struct arena){.backend = backend};
+    *arena = (struct arena){.backend = backend, .serial = ++backend->arenas};
 }
 
 static void *arena_alloc(struct arena *arena, size_t bytes)
@@ -116,6 +116,11 @@ static bool transferable(struct backend *b, const char *name, const struct tenso
         return false;
     if (!y->data || !x->data || !tensor_same_shape(y, x)) {
         backend_fail(b, UNREEL_EINVAL, "%s: tensors of different shapes", name);
+        return false;
+    }
+    if (y->type == TENSOR_I32 &&
+        (x->type != TENSOR_I32 || !tensor_is_contiguous(y) || !tensor_is_contiguous(x))) {
+        backend_fail(b, UNREEL_EINVAL, "%s: whole numbers that are not dense", name);
         return false;
     }
     return true;

@@ -16,6 +16,7 @@
 
 #include "backend/tensor.h"
 #include "base/log.h"
+#include "base/noise.h"
 
 enum activation {
     ACT_NONE,
@@ -76,6 +77,19 @@ struct rope_tables {
     struct tensor frame;  /* [F, nf, 2] */
     struct tensor row;    /* [H, nh, 2] */
     struct tensor column; /* [W, nw, 2] */
+};
+
+/* What lies between the product for q, k and v and attention: RMSNorm and rotation of queries and
+ * keys, keys and values into their slots of a ring. F frames; S slots of one frame each. */
+struct store_qkv {
+    struct tensor q;             /* [F, H, W, heads, D]; data NULL: queries are not wanted */
+    struct tensor k, v;          /* [S, H, W, heads, D], of q's type */
+    struct tensor x_q, x_k, x_v; /* [F, H, W, heads, D], of one type */
+    struct tensor gain_q, gain_k; /* f32 [heads * D] */
+    float eps;
+    struct rope_tables rope;
+    struct tensor slot;   /* i32 [F], backend memory: where each frame goes */
+    const int32_t *slots; /* the same, host memory: no recording may depend on it */
 };
 
 /* Where a finished picture goes: host memory. */
@@ -140,9 +154,35 @@ struct backend_ops {
     void (*picture)(struct backend *, const struct picture_target *target, const struct tensor *x,
                     float scale, float offset);
 
+    void (*rope_table)(struct backend *, const struct tensor *table, const struct tensor *start);
+    void (*sinusoid)(struct backend *, const struct tensor *y, const struct tensor *timestep);
+    void (*noise)(struct backend *, const struct tensor *x, const struct noise_key *key,
+                  uint64_t frame, uint32_t step);
+
     /* Optional; NULL: composed from the above. */
     void (*rms_norm_rope)(struct backend *, const struct tensor *y, const struct tensor *x,
                           const struct tensor *gain, float eps, const struct rope_tables *tables);
+    void (*attention_held)(struct backend *, const struct tensor *y, const struct tensor *q,
+                           const struct tensor *k, const struct tensor *v, float scale,
+                           const struct tensor *held, int64_t count);
+    void (*add_gated_layer_norm)(struct backend *, const struct tensor *y, const struct tensor *x,
+                                 const struct tensor *a, const struct tensor *gate,
+                                 const struct tensor *scale, const struct tensor *shift, float eps,
+                                 float scale_offset);
+    void (*store_qkv)(struct backend *, const struct store_qkv *store);
+    void (*pictures)(struct backend *, int count, const struct picture_target *target,
+                     const struct tensor *x, float scale, float offset);
+
+    /* Optional, all or none; see recorder.h. Operations between record_begin() and record_end() are
+     * kept instead of run. */
+    bool (*record_begin)(struct backend *);           /* false: cannot be, which has been logged */
+    void *(*record_end)(struct backend *);            /* NULL: likewise, and nothing has run */
+    bool (*record_run)(struct backend *, void *recording); /* false: memory that it names has moved */
+    void (*record_free)(struct backend *, void *recording);
+
+    /* Optional: names what follows in a profiler's timeline, until range_end(). They nest. */
+    void (*range_begin)(struct backend *, const char *name);
+    void (*range_end)(struct backend *);
 
     /* FLOP/s that the best instruction for a type reaches on all threads, measured now; its name. */
     double (*peak)(struct backend *, enum tensor_type, const char **instruction);
@@ -185,8 +225,10 @@ struct backend {
     bool round_bf16;           /* compute is f32, but weights are first rounded to bf16 */
     bool round_bias;           /* compute is bf16, and biases are rounded to it like weights */
     int threads;               /* of the host, that operations use */
+    int decode_frames; /* latent frames that a decoder best takes at once; 0 reads as 1 */
     struct op_profile *profile; /* operations are timed one by one (and waited for); NULL: not */
     uint64_t bytes, bytes_peak; /* allocated through alloc() */
+    uint64_t arenas;            /* that there were */
 };
 
 struct backend_config {
@@ -195,6 +237,7 @@ struct backend_config {
     int threads;        /* 0: as many as there are cores */
     const char *cache;  /* folder that keeps which algorithms measured fastest; NULL: none */
     const char *module; /* path of the CUDA backend; NULL: searched for */
+    const char *without; /* parts that it does without, see cuda/cuda.h; NULL: none */
 };
 
 /* Opens a device. "auto" takes CUDA where it works and else the CPU, with one line that says so. */
@@ -215,12 +258,26 @@ void backend_fail(struct backend *backend, int code, const char *format, ...)
 
 void backend_sync(struct backend *backend);
 
+/* A stage's name in a profiler's timeline, where the backend can do that. */
+static inline void backend_range_begin(struct backend *b, const char *name)
+{
+    if (b->ops->range_begin)
+        b->ops->range_begin(b, name);
+}
+
+static inline void backend_range_end(struct backend *b)
+{
+    if (b->ops->range_end)
+        b->ops->range_end(b);
+}
+
 /* ---- memory ------------------------------------------------------------------------------- */
 
 /* Allocations that go together. A failed one sets the backend's status and gives a tensor without
  * data; so a run of them is checked once, by backend_status(). */
 struct arena {
     struct backend *backend;
+    uint64_t serial; /* no other arena of the backend has or will have it */
     void **blocks;
     size_t *sizes;
     size_t count, capacity;
@@ -234,8 +291,8 @@ struct tensor arena_tensor(struct arena *arena, enum tensor_type type, int dims,
 struct tensor arena_upload_f32(struct arena *arena, const struct tensor *host);
 void arena_finish(struct arena *arena);
 
-/* Host to backend memory and back, contiguous or strided, converting between types. Both are done
- * when the call returns. */
+/* Host to backend memory and back, contiguous or strided, converting between types; i32 only as it
+ * is. Both are done when the call returns: the host memory is free again. */
 void backend_upload(struct backend *b, struct tensor y, struct tensor x);
 void backend_download(struct backend *b, struct tensor y, struct tensor x);
 
@@ -302,3 +359,31 @@ void op_combine(struct backend *b, struct tensor y, int terms, const float *fact
  * returns. */
 void op_picture(struct backend *b, const struct picture_target *target, struct tensor x, float scale,
                 float offset);
+
+/* op_picture for each of the pictures x [count, H, W, 3]; all are done when the call returns. */
+void op_pictures(struct backend *b, int count, const struct picture_target *target, struct tensor x,
+                 float scale, float offset);
+
+/* table [P, pairs, 2] = (cos, sin) of position * 10000^(-i / pairs) for P positions from start, i32 [1]
+ * in backend memory. Computed in f64. */
+void op_rope_table(struct backend *b, struct tensor table, struct tensor start);
+
+/* y f32 [N, 2 half] = cos, then sin, of timestep * 10000^(-j / half); timestep f32 [N]. In f64. */
+void op_sinusoid(struct backend *b, struct tensor y, struct tensor timestep);
+
+/* x f32 [F, ...], contiguous: noise_frame() of frames frame, frame + 1, ... A device's logarithms and
+ * cosines may differ in the last place. */
+void op_noise(struct backend *b, struct tensor x, const struct noise_key *key, uint64_t frame,
+              uint32_t step);
+
+/* op_attention without bias over the first `count` keys and values of a ring, k and v being as long as
+ * they can become. `held`, i32 [1] in backend memory, holds the same number. */
+void op_attention_held(struct backend *b, struct tensor y, struct tensor q, struct tensor k,
+                       struct tensor v, float scale, struct tensor held, int64_t count);
+
+/* op_add_gated of a onto x, then op_layer_norm of x into y, which is neither. */
+void op_add_gated_layer_norm(struct backend *b, struct tensor y, struct tensor x, struct tensor a,
+                             struct tensor gate, struct tensor scale, struct tensor shift,
+                             float eps, float scale_offset);
+
+void op_store_qkv(struct backend *b, const struct store_qkv *store);

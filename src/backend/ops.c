@@ -1,8 +1,6 @@
 /* The checked wrappers of the operations: every shape and type is verified here, once, so that a
  * backend's functions need not. */
-#include "backend/backend.h"
-
-#include "base/clock.h"
+#include "backend/ops_check.h"
 
 const char *op_kind_name(enum op_kind kind)
 {
@@ -11,67 +9,11 @@ const char *op_kind_name(enum op_kind kind)
     return names[kind];
 }
 
-static double begin(const struct backend *b)
-{
-    return b->profile ? clock_seconds() : 0;
-}
-
-static void end(struct backend *b, enum op_kind kind, double begun, double flops)
-{
-    if (!b->profile)
-        return;
-    backend_sync(b);
-    b->profile->seconds[kind] += clock_seconds() - begun;
-    b->profile->flops[kind] += flops;
-    b->profile->calls[kind]++;
-}
-
-
-/* Logs which check of which operation failed, with the shapes at hand. */
-static void refuse(struct backend *b, const char *op, const char *check, const struct tensor *y,
-                   const struct tensor *x)
-{
-    char shape_y[128], shape_x[128];
-    backend_fail(b, UNREEL_EINVAL, "%s %s <- %s: not %s", op,
-                 tensor_shape_text(y->dims, y->shape, shape_y),
-                 tensor_shape_text(x->dims, x->shape, shape_x), check);
-}
-
-#define REQUIRE(op, y, x, condition)                                                               \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            refuse(b, op, #condition, &(y), &(x));                                                 \
-            return;                                                                                \
-        }                                                                                          \
-    } while (0)
-
-static bool computable(const struct tensor *t)
-{
-    return t->data && (t->type == TENSOR_F32 || t->type == TENSOR_BF16);
-}
-
-/* Last dimension contiguous. */
-static bool dense_rows(const struct tensor *t)
-{
-    return t->shape[t->dims - 1] == 1 || t->stride[t->dims - 1] == 1;
-}
-
 /* Contiguous apart from the outermost dimension. */
 static bool dense_frames(const struct tensor *t)
 {
     struct tensor frame = tensor_slice(*t, 0, 0, 1);
     return tensor_is_contiguous(&frame);
-}
-
-static bool is_f32_matrix(const struct tensor *t, int64_t columns)
-{
-    return t->data && t->type == TENSOR_F32 && t->dims == 2 && t->shape[1] == columns &&
-           dense_rows(t);
-}
-
-static bool is_f32_vector(const struct tensor *t, int64_t count)
-{
-    return t->data && t->type == TENSOR_F32 && tensor_count(t) == count && tensor_is_contiguous(t);
 }
 
 void op_copy(struct backend *b, struct tensor y, struct tensor x)
@@ -152,12 +94,7 @@ void op_attention(struct backend *b, struct tensor y, struct tensor q, struct te
 {
     if (!backend_ready(b))
         return;
-    REQUIRE("attention", y, q, computable(&y) && computable(&q) && computable(&k) && computable(&v));
-    REQUIRE("attention", y, q, y.type == q.type && k.type == q.type && v.type == q.type);
-    REQUIRE("attention", y, q, y.dims == 3 && tensor_same_shape(&y, &q));
-    REQUIRE("attention", k, v, k.dims == 3 && tensor_same_shape(&k, &v));
-    REQUIRE("attention", q, k, q.shape[1] == k.shape[1] && q.shape[2] == k.shape[2]);
-    REQUIRE("attention", q, k, dense_rows(&y) && dense_rows(&q) && dense_rows(&k) && dense_rows(&v));
+    REQUIRE("attention", y, q, is_attention(&y, &q, &k, &v));
     REQUIRE("attention", q, k,
             !relative_bias.data ||
                 is_f32_matrix(&relative_bias, q.shape[0] + k.shape[0] - 1));
@@ -187,33 +124,10 @@ void op_layer_norm(struct backend *b, struct tensor y, struct tensor x, struct t
 {
     if (!backend_ready(b))
         return;
-    REQUIRE("layer_norm", y, x, computable(&y) && computable(&x));
-    REQUIRE("layer_norm", y, x, y.dims == 2 && tensor_same_shape(&y, &x));
-    REQUIRE("layer_norm", y, x, dense_rows(&y) && dense_rows(&x));
-    REQUIRE("layer_norm", y, scale, is_f32_matrix(&scale, x.shape[1]));
-    REQUIRE("layer_norm", y, shift, is_f32_matrix(&shift, x.shape[1]));
-    REQUIRE("layer_norm", y, scale,
-            scale.shape[0] == shift.shape[0] && x.shape[0] % scale.shape[0] == 0);
+    REQUIRE("layer_norm", y, x, is_layer_norm(&y, &x, &scale, &shift));
     double begun = begin(b);
     b->ops->layer_norm(b, &y, &x, &scale, &shift, eps, scale_offset);
     end(b, OP_LAYER_NORM, begun, 0);
-}
-
-static bool is_rope(const struct tensor *y, const struct tensor *x, const struct rope_tables *t)
-{
-    const struct tensor *axis[3] = {&t->frame, &t->row, &t->column};
-    int64_t pairs = 0;
-    if (!computable(y) || !computable(x) || x->dims != 5 || !tensor_same_shape(y, x))
-        return false;
-    for (int i = 0; i < 3; i++) {
-        if (!axis[i]->data || axis[i]->type != TENSOR_F32 || axis[i]->dims != 3 ||
-            axis[i]->shape[0] != x->shape[i] || axis[i]->shape[2] != 2 ||
-            !tensor_is_contiguous(axis[i]))
-            return false;
-        pairs += axis[i]->shape[1];
-    }
-    return 2 * pairs == x->shape[4] && x->stride[4] == 1 && y->stride[4] == 1 &&
-           x->stride[3] == x->shape[4] && y->stride[3] == y->shape[4];
 }
 
 void op_rope(struct backend *b, struct tensor y, struct tensor x, const struct rope_tables *tables)
@@ -255,11 +169,7 @@ void op_add_gated(struct backend *b, struct tensor x, struct tensor y, struct te
 {
     if (!backend_ready(b))
         return;
-    REQUIRE("add_gated", x, y, computable(&x) && computable(&y));
-    REQUIRE("add_gated", x, y, x.dims == 2 && tensor_same_shape(&x, &y));
-    REQUIRE("add_gated", x, y, dense_rows(&x) && dense_rows(&y));
-    REQUIRE("add_gated", x, gate,
-            !gate.data || (is_f32_matrix(&gate, x.shape[1]) && x.shape[0] % gate.shape[0] == 0));
+    REQUIRE("add_gated", x, y, is_add_gated(&x, &y, &gate));
     double begun = begin(b);
     b->ops->add_gated(b, &x, &y, gate.data ? &gate : NULL);
     end(b, OP_ADD, begun, 0);
@@ -304,5 +214,29 @@ void op_picture(struct backend *b, const struct picture_target *target, struct t
     REQUIRE("picture", x, x, x.shape[0] % 2 == 0 && x.shape[1] % 2 == 0);
     double begun = begin(b);
     b->ops->picture(b, target, &x, scale, offset);
+    end(b, OP_OTHER, begun, 0);
+}
+
+void op_pictures(struct backend *b, int count, const struct picture_target *target, struct tensor x,
+                 float scale, float offset)
+{
+    if (!backend_ready(b))
+        return;
+    REQUIRE("pictures", x, x, computable(&x) && x.dims == 4 && x.shape[0] == count);
+    REQUIRE("pictures", x, x, x.shape[1] % 2 == 0 && x.shape[2] % 2 == 0 && x.shape[3] == 3);
+    REQUIRE("pictures", x, x, tensor_is_contiguous(&x));
+    for (int i = 1; i < count; i++)
+        REQUIRE("pictures", x, x, target[i].format == target[0].format);
+    if (!b->ops->pictures) {
+        for (int i = 0; i < count; i++)
+            op_picture(b, &target[i],
+                       tensor_reshape(tensor_slice(x, 0, i, 1), SHAPE(x.shape[1], x.shape[2], 3)),
+                       scale, offset);
+        return;
+    }
+    double begun = begin(b);
+    backend_range_begin(b, "pictures");
+    b->ops->pictures(b, count, target, &x, scale, offset);
+    backend_range_end(b);
     end(b, OP_OTHER, begun, 0);
 }

@@ -12,7 +12,7 @@ enum tensor_type {
     TENSOR_F32,
     TENSOR_BF16,
     TENSOR_F16, /* only in files: backends compute in f32 and bf16 */
-    TENSOR_I32, /* only in files */
+    TENSOR_I32, /* in files; slots, positions, lengths in backend memory */
 };
 
 struct tensor {

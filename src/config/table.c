@@ -72,6 +72,14 @@ const struct option option_table[] = {
     {{"dtype", STRING, "auto", NO_LIMIT, "auto|f32|bf16", NULL,
       "Type of weights and activations; auto takes the fastest that the machine has.", MODEL}},
     {{"threads", INT, "0", 0, 1024, NULL, NULL, "Processor threads; 0: all cores.", MODEL}},
+    {{"device_cache", PATH, NULL, NO_LIMIT, NULL, NULL,
+      "Folder that keeps what a GPU's libraries measured and compiled, which takes minutes; empty: "
+      "nothing is kept; default of the command: unreel in the user's cache folder.",
+      MODEL}},
+    {{"device_without", STRING, NULL, NO_LIMIT, NULL, NULL,
+      "Parts of the CUDA backend to do without, separated by commas, to find out which is at fault: "
+      "graphs, fused, lengths, cudnn, cublaslt.",
+      MODEL}},
 
     {{"num_output_frames", INT, "21", 0, 1000000000, NULL, "latent frames",
       "Length: n latent frames are 1 + 4 (n - 1) pictures, 21 are 81; 0: a video without end.",
@@ -234,7 +242,9 @@ const struct option option_table[] = {
     {{"bench_chunks", INT, "3", 1, 1000000, NULL, "chunks", "How often each stage is measured.",
       BENCH}},
     {{"bench_stages", STRING, "all", NO_LIMIT, NULL, NULL,
-      "Stages to measure, separated by commas.", BENCH}},
+      "Stages to measure, separated by commas: text, transformer, vae, stream (a whole video, on a GPU "
+      "by default), memory.",
+      BENCH}},
 };
 
 const int option_count = sizeof option_table / sizeof option_table[0];

@@ -17,6 +17,28 @@ struct bench_stage {
 
 #define BENCH_STAGES 16
 
+enum stream_part {
+    STREAM_DENOISE, /* all steps, noise included */
+    STREAM_CACHE,   /* the forward that keeps keys and values */
+    STREAM_VAE,
+    STREAM_VAE_PICTURES, /* conversion to I420 and the way to the host */
+    STREAM_LIGHT,
+    STREAM_LIGHT_PICTURES,
+    STREAM_PARTS,
+};
+
+/* What bench_stream measured; chunks 0: it did not run. Seconds and FLOPs of a chunk. */
+struct bench_stream {
+    int chunks, pictures, steps;
+    double mean[STREAM_PARTS], p50[STREAM_PARTS], p99[STREAM_PARTS];
+    double flops_transformer, flops_vae, flops_light;
+    double first_picture[2]; /* full, light */
+    double seconds_warm_up;  /* until the window was full, algorithms chosen on the way */
+    struct op_profile profile, profile_vae; /* one chunk's transformer and VAE, operation by operation */
+    uint64_t forwards, replayed;
+    bool cannot_record;
+};
+
 struct bench {
     unreel_log log;
     struct backend *backend;
@@ -33,6 +55,8 @@ struct bench {
     struct backend_memory memory; /* most of what was seen after a stage; total 0: the host's */
     const char *device;           /* in words */
 
+    struct bench_stream stream;
+
     /* bench_memory: 0 where it did not run */
     double seconds_open, seconds_text;
     uint64_t resident_anonymous, resident_file, resident_peak; /* bytes of the process */
@@ -45,7 +69,11 @@ void bench_time(struct bench *bench, const char *name, void (*run)(void *opaque)
 int bench_text(struct bench *bench);
 int bench_transformer(struct bench *bench);
 int bench_vae(struct bench *bench);
+int bench_stream(struct bench *bench);
 int bench_memory(struct bench *bench); /* `shape` is a model folder */
+
+/* Keeps what the device's memory looks like, if less of it is free than before. */
+void bench_look_at_memory(struct bench *bench);
 
 /* Fills backend memory with values in [-1, 1) that differ: zeros would make some operations faster. */
 void bench_fill(struct backend *b, struct tensor t, uint64_t seed);

@@ -31,9 +31,11 @@ static void print_stage(const struct printer *p, const struct bench *bench,
                         const struct bench_stage *s)
 {
     print(p, "%s: %s", s->name, s->what);
-    print(p, "  p50 %.2f ms, best %.2f, p99 %.2f of %d; %.1f GFLOP, best %.1f GFLOP/s, %.1f %% of peak",
-          1e3 * s->seconds, 1e3 * s->best, 1e3 * s->p99, s->runs, 1e-9 * s->flops,
-          1e-9 * s->flops / s->best, share(s->flops, s->best, bench->peak));
+    print(
+        p,
+        "  p50 %.2f ms, best %.2f, p99 %.2f of %d; %.1f GFLOP, best %.1f GFLOP/s, %.1f %% of peak",
+        1e3 * s->seconds, 1e3 * s->best, 1e3 * s->p99, s->runs, 1e-9 * s->flops,
+        1e-9 * s->flops / s->best, share(s->flops, s->best, bench->peak));
     double total = 0;
     for (int i = 0; i < OP_KINDS; i++)
         total += s->profile.seconds[i];
@@ -52,6 +54,110 @@ static void print_stage(const struct printer *p, const struct bench *bench,
     }
 }
 
+static const char *const part_names[STREAM_PARTS] = {
+    "denoise", "cache forward", "vae decode", "vae pictures", "light decode", "light pictures"};
+
+/* Pictures a second without decoding, with the full VAE, with the light decoder. */
+static void rates(const struct bench_stream *s, double rate[3])
+{
+    const double *m = s->mean;
+    double made = m[STREAM_DENOISE] + m[STREAM_CACHE];
+    rate[0] = s->pictures / made;
+    rate[1] = s->pictures / (made + m[STREAM_VAE] + m[STREAM_VAE_PICTURES]);
+    rate[2] = s->pictures / (made + m[STREAM_LIGHT] + m[STREAM_LIGHT_PICTURES]);
+}
+
+static void print_operations(const struct printer *p, const struct bench *bench, const char *of,
+                             const struct op_profile *profile)
+{
+    double total = 0;
+    for (int i = 0; i < OP_KINDS; i++)
+        total += profile->seconds[i];
+    for (int i = 0; i < OP_KINDS; i++)
+        if (profile->calls[i])
+            print(p,
+                  "    %s by operation: %-11s %9.2f ms  %5.1f %%  %6lld calls  %7.1f GFLOP/s  "
+                  "%5.1f %% of peak",
+                  of, op_kind_name((enum op_kind)i), 1e3 * profile->seconds[i],
+                  100 * profile->seconds[i] / total, (long long)profile->calls[i],
+                  1e-9 * profile->flops[i] / profile->seconds[i],
+                  share(profile->flops[i], profile->seconds[i], bench->peak));
+}
+
+static void print_stream(const struct printer *p, const struct bench *bench)
+{
+    const struct bench_stream *s = &bench->stream;
+    double rate[3], made = s->mean[STREAM_DENOISE] + s->mean[STREAM_CACHE];
+    rates(s, rate);
+    print(p, "stream: %d chunks of %d pictures, %d steps, window of %d latent frames full",
+          s->chunks, s->pictures, s->steps, bench->window);
+    for (int i = 0; i < STREAM_PARTS; i++)
+        print(p, "  %-15s p50 %9.2f ms, p99 %9.2f, mean %9.2f", part_names[i], 1e3 * s->p50[i],
+              1e3 * s->p99[i], 1e3 * s->mean[i]);
+    print(p,
+          "  a denoising step %.2f ms; transformer %.1f GFLOP/s (%.1f %% of peak), vae %.1f (%.1f "
+          "%%), "
+          "light decoder %.1f (%.1f %%)",
+          1e3 * s->mean[STREAM_DENOISE] / s->steps, 1e-9 * s->flops_transformer / made,
+          share(s->flops_transformer, made, bench->peak), 1e-9 * s->flops_vae / s->mean[STREAM_VAE],
+          share(s->flops_vae, s->mean[STREAM_VAE], bench->peak),
+          1e-9 * s->flops_light / s->mean[STREAM_LIGHT],
+          share(s->flops_light, s->mean[STREAM_LIGHT], bench->peak));
+    print(
+        p,
+        "  sustained pictures/s: %.2f with the full VAE, %.2f with the light decoder, %.2f without "
+        "decoding",
+        rate[1], rate[2], rate[0]);
+    print(p,
+          "  first picture after the embedding: %.1f ms with the full VAE, %.1f with the light "
+          "decoder",
+          1e3 * s->first_picture[0], 1e3 * s->first_picture[1]);
+    print(p, "  %llu of %llu forwards replayed%s; warm-up %.1f s", (unsigned long long)s->replayed,
+          (unsigned long long)s->forwards, s->cannot_record ? " (recording failed)" : "",
+          s->seconds_warm_up);
+    print_operations(p, bench, "transformer", &s->profile);
+    print_operations(p, bench, "vae", &s->profile_vae);
+}
+
+/* Elements of a JSON list. */
+static void print_operations_json(const struct printer *p, const struct op_profile *profile)
+{
+    bool first = true;
+    for (int i = 0; i < OP_KINDS; i++) {
+        if (!profile->calls[i])
+            continue;
+        print(p, "      %s{\"name\": \"%s\", \"seconds\": %.6g, \"flops\": %.6g, \"calls\": %lld}",
+              first ? "" : ", ", op_kind_name((enum op_kind)i), profile->seconds[i],
+              profile->flops[i], (long long)profile->calls[i]);
+        first = false;
+    }
+}
+
+static void print_stream_json(const struct printer *p, const struct bench *bench)
+{
+    const struct bench_stream *s = &bench->stream;
+    double rate[3];
+    rates(s, rate);
+    print(p, "  \"stream\": {\"chunks\": %d, \"pictures\": %d, \"steps\": %d, \"parts\": [",
+          s->chunks, s->pictures, s->steps);
+    for (int i = 0; i < STREAM_PARTS; i++)
+        print(p, "    {\"name\": \"%s\", \"p50\": %.6g, \"p99\": %.6g, \"mean\": %.6g}%s",
+              part_names[i], s->p50[i], s->p99[i], s->mean[i], i + 1 < STREAM_PARTS ? "," : "");
+    print(p, "    ], \"pictures_per_second\": {\"vae\": %.6g, \"light\": %.6g, \"none\": %.6g},",
+          rate[1], rate[2], rate[0]);
+    print(p, "    \"first_picture\": {\"vae\": %.6g, \"light\": %.6g},", s->first_picture[0],
+          s->first_picture[1]);
+    print(p, "    \"flops\": {\"transformer\": %.6g, \"vae\": %.6g, \"light\": %.6g},",
+          s->flops_transformer, s->flops_vae, s->flops_light);
+    print(p, "    \"operations_transformer\": [");
+    print_operations_json(p, &s->profile);
+    print(p, "    ], \"operations_vae\": [");
+    print_operations_json(p, &s->profile_vae);
+    print(p, "    ],");
+    print(p, "    \"forwards\": %llu, \"replayed\": %llu, \"seconds_warm_up\": %.6g},",
+          (unsigned long long)s->forwards, (unsigned long long)s->replayed, s->seconds_warm_up);
+}
+
 void bench_print_table(const struct bench *bench, unreel_line_fn line, void *opaque)
 {
     const struct printer p = {line, opaque};
@@ -65,6 +171,8 @@ void bench_print_table(const struct bench *bench, unreel_line_fn line, void *opa
         print(&p, "measured peak: unknown for this backend");
     for (int i = 0; i < bench->stages; i++)
         print_stage(&p, bench, &bench->stage[i]);
+    if (bench->stream.chunks)
+        print_stream(&p, bench);
     print(&p, "memory: caches %.2f GiB, work %.2f GiB, peak of all allocations %.2f GiB",
           (double)bench->cache_bytes / 0x1p30, (double)bench->work_bytes / 0x1p30,
           (double)b->bytes_peak / 0x1p30);
@@ -76,11 +184,11 @@ void bench_print_table(const struct bench *bench, unreel_line_fn line, void *opa
               (double)bench->memory.total / 0x1p30);
     if (bench->resident_peak)
         print(&p,
-              "process: files opened in %.2f s, a prompt of 64 tokens in %.1f s; resident %.2f GiB of "
+              "process: files opened in %.2f s, a prompt of 64 tokens in %.1f s; resident %.2f GiB "
+              "of "
               "its own and %.2f GiB of file pages, peak of both %.2f GiB",
-              bench->seconds_open, bench->seconds_text,
-              (double)bench->resident_anonymous / 0x1p30, (double)bench->resident_file / 0x1p30,
-              (double)bench->resident_peak / 0x1p30);
+              bench->seconds_open, bench->seconds_text, (double)bench->resident_anonymous / 0x1p30,
+              (double)bench->resident_file / 0x1p30, (double)bench->resident_peak / 0x1p30);
 }
 
 void bench_print_json(const struct bench *bench, unreel_line_fn line, void *opaque)
@@ -111,6 +219,8 @@ void bench_print_json(const struct bench *bench, unreel_line_fn line, void *opaq
               bench->seconds_open, bench->seconds_text,
               (unsigned long long)bench->resident_anonymous,
               (unsigned long long)bench->resident_file, (unsigned long long)bench->resident_peak);
+    if (bench->stream.chunks)
+        print_stream_json(&p, bench);
     print(&p, "  \"stages\": [");
     for (int i = 0; i < bench->stages; i++) {
         const struct bench_stage *s = &bench->stage[i];
@@ -119,15 +229,7 @@ void bench_print_json(const struct bench *bench, unreel_line_fn line, void *opaq
               "%.6g, \"flops\": %.6g, \"share_of_peak\": %.4g, \"operations\": [",
               s->name, s->what, s->seconds, s->best, s->p99, s->flops,
               share(s->flops, s->best, bench->peak) / 100);
-        bool first = true;
-        for (int k = 0; k < OP_KINDS; k++) {
-            if (!s->profile.calls[k])
-                continue;
-            print(&p, "      %s{\"name\": \"%s\", \"seconds\": %.6g, \"flops\": %.6g, \"calls\": %lld}",
-                  first ? "" : ", ", op_kind_name((enum op_kind)k), s->profile.seconds[k],
-                  s->profile.flops[k], (long long)s->profile.calls[k]);
-            first = false;
-        }
+        print_operations_json(&p, &s->profile);
         print(&p, "    ]}%s", i + 1 < bench->stages ? "," : "");
     }
     print(&p, "  ]");

@@ -231,12 +231,13 @@ static void run_encode(void *opaque)
 
 static int time_decoder(struct bench *bench, struct vae *vae, struct vae_run *run, int h, int w)
 {
-    int code = vae_decoder_open(&run->decoder, vae, h, w, 1);
+    int frames = (int)run->latents.shape[0];
+    int code = vae_decoder_open(&run->decoder, vae, h, w, frames);
     if (code < 0)
         return code;
     run_decode(run); /* the first latent frame is special: one picture, less work */
-    bench_time(bench, "vae decode", run_decode, run, "1 latent frame, 4 pictures %dx%d", bench->width,
-               bench->height);
+    bench_time(bench, "vae decode", run_decode, run, "%d latent frame%s, %d pictures %dx%d", frames,
+               frames > 1 ? "s" : "", 4 * frames, bench->width, bench->height);
     bench->work_bytes += run->decoder->bytes;
     video_decoder_close(run->decoder);
     return backend_status(bench->backend);
@@ -274,7 +275,8 @@ int bench_vae(struct bench *bench)
     if (code == 0)
         code = vae_open(&vae, b, weights, &bench->log);
     if (code == 0) {
-        run.latents = arena_tensor(&arena, TENSOR_F32, SHAPE(1, h, w, LATENT_CHANNELS));
+        int frames = b->decode_frames < 1 ? 1 : b->decode_frames;
+        run.latents = arena_tensor(&arena, TENSOR_F32, SHAPE(frames, h, w, LATENT_CHANNELS));
         run.pixels = arena_tensor(&arena, TENSOR_F32, SHAPE(4, bench->height, bench->width, 3));
         code = backend_status(b);
     }

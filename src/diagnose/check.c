@@ -253,6 +253,8 @@ int unreel_check(const unreel_options *options, const char *folder, unreel_line_
         .device = options_text(options, "device"),
         .dtype = options_text(options, "dtype"),
         .threads = (int)options_int(options, "threads"),
+        .cache = options_text(options, "device_cache"),
+        .without = options_text(options, "device_without"),
     };
     struct check check = {.line = line, .opaque = opaque};
     if (log)

@@ -19,6 +19,8 @@ static int open_backend(struct unreel_engine *engine, const unreel_options *opti
         .device = options_text(options, "device"),
         .dtype = options_text(options, "dtype"),
         .threads = (int)options_int(options, "threads"),
+        .cache = options_text(options, "device_cache"),
+        .without = options_text(options, "device_without"),
     };
     return backend_open(&engine->backend, &config, &engine->log);
 }

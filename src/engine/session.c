@@ -10,20 +10,9 @@
 
 #define QUEUE_CHUNKS 2 /* chunks of pictures that may wait to be taken */
 
-/* Noise of the file where it has it, else of the generator. */
-static int fill_noise(void *opaque, float *x, int64_t frame, int frames, int step)
+static int fill_noise(void *file, float *x, int64_t frame, int frames, int step)
 {
-    struct unreel_session *s = opaque;
-    const struct rollout_config *r = &s->settings.rollout;
-    if (s->settings.noise_path) {
-        int code = noise_file_fill(&s->noise_file, x, frame, frames, step);
-        if (code <= 0)
-            return code;
-    }
-    int64_t count = (int64_t)r->h * r->w * LATENT_CHANNELS;
-    for (int i = 0; i < frames; i++)
-        noise_frame(x + i * count, count, &s->settings.noise, (uint64_t)(frame + i), (uint32_t)step);
-    return 0;
+    return noise_file_fill(file, x, frame, frames, step);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -140,18 +129,22 @@ static int open_decoder(struct unreel_session *s)
     struct unreel_engine *e = s->engine;
     const struct rollout_config *r = &s->settings.rollout;
     if (!s->settings.light)
-        return vae_decoder_open(&s->decoder, e->vae, r->h, r->w, DECODE_CHUNK);
+        return vae_decoder_open(&s->decoder, e->vae, r->h, r->w, session_decode_chunk(s));
     struct taehv *light;
     int code = engine_light(&light, e, s->settings.decoder_path, session_log(s));
     if (code == 0)
-        code = taehv_decoder_open(&s->decoder, light, r->h, r->w, DECODE_CHUNK);
+        code = taehv_decoder_open(&s->decoder, light, r->h, r->w, session_decode_chunk(s));
     return code;
 }
 
 /* All that works on the device. With the device taken. */
 static int open_on_device(struct unreel_session *s, const unreel_clip *clip, int given)
 {
-    const struct noise_source noise = {.fill = fill_noise, .opaque = s};
+    const struct noise_source noise = {
+        .fill = s->settings.noise_path ? fill_noise : NULL,
+        .opaque = &s->noise_file,
+        .key = &s->settings.noise,
+    };
     arena_init(&s->arena, s->engine->backend);
     int code = rollout_open(&s->rollout, &s->engine->transformer, &s->settings.rollout, noise);
     if (code == 0)

@@ -73,6 +73,14 @@ static inline const unreel_log *session_log(const struct unreel_session *session
     return options_log(session->options);
 }
 
+/* Latent frames decoded at a time: one lets pictures leave early and needs little memory, which only
+ * gives way to what the device works best on. */
+static inline int session_decode_chunk(const struct unreel_session *session)
+{
+    int frames = session->engine->backend->decode_frames;
+    return frames < 1 ? 1 : frames > DECODE_CHUNK_MAX ? DECODE_CHUNK_MAX : frames;
+}
+
 /* The worker thread: makes the video, ends the queue. */
 void *session_work(void *session);
 

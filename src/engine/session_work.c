@@ -63,8 +63,9 @@ static void drop_picture(struct unreel_session *s)
  * session was cancelled, or an operation failed. */
 static bool deliver_pictures(struct unreel_session *s, struct tensor latents, int64_t chunk)
 {
-    enum { PICTURES = 4 * DECODE_CHUNK };
+    enum { PICTURES = 4 * DECODE_CHUNK_MAX };
     unreel_frame *frames[PICTURES] = {0};
+    struct picture_target target[PICTURES];
     struct backend *b = s->engine->backend;
     int count = 0;
     double begin = clock_seconds();
@@ -77,17 +78,16 @@ static bool deliver_pictures(struct unreel_session *s, struct tensor latents, in
             backend_fail(b, UNREEL_ENOMEM, "no memory for pictures");
             break;
         }
-        const struct picture_target target = {
+        target[count] = (struct picture_target){
             .format = frame->format,
             .data = {frame_plane(frame, 0), frame_plane(frame, 1), frame_plane(frame, 2)},
             .stride = {frame->stride[0], frame->stride[1], frame->stride[2]},
         };
-        struct tensor picture = tensor_slice(pixels, 0, i, 1);
-        op_picture(b, &target,
-                   tensor_reshape(picture, SHAPE(pixels.shape[1], pixels.shape[2], 3)),
-                   s->decoder->scale, s->decoder->offset);
         frames[count++] = frame;
     }
+    if (count)
+        op_pictures(b, count, target, tensor_slice(pixels, 0, 0, count), s->decoder->scale,
+                    s->decoder->offset);
     int code = engine_unlock(s->engine);
     double now = clock_seconds();
     if (!s->first)
@@ -115,8 +115,12 @@ static bool deliver_pictures(struct unreel_session *s, struct tensor latents, in
 
 static bool decode_block(struct unreel_session *s, struct tensor latents, int64_t chunk)
 {
-    for (int64_t i = 0; i < latents.shape[0]; i += DECODE_CHUNK) {
-        int64_t frames = latents.shape[0] - i < DECODE_CHUNK ? latents.shape[0] - i : DECODE_CHUNK;
+    for (int64_t i = 0, frames; i < latents.shape[0]; i += frames) {
+        /* A scene's first picture leaves alone: it is what somebody waits for. */
+        bool first = video_decoder_pictures(s->decoder, 1) == 1;
+        frames = first ? 1 : session_decode_chunk(s);
+        if (frames > latents.shape[0] - i)
+            frames = latents.shape[0] - i;
         if (!deliver_pictures(s, tensor_slice(latents, 0, i, frames), chunk))
             return false;
     }

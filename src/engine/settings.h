@@ -1,13 +1,13 @@
 /* What a session reads from its options, checked. */
 #pragma once
 
-#include "model/noise.h"
+#include "base/noise.h"
 #include "model/rollout.h"
 #include "unreel/unreel.h"
 
 #define LATENT_PIXELS 8   /* px: a latent's side */
 #define TRAINED_FRAMES 21 /* latent frames that the published models were trained on: window -1 */
-#define DECODE_CHUNK 1    /* latent frames decoded at a time: pictures leave early, little memory */
+#define DECODE_CHUNK_MAX 4 /* latent frames decoded at a time, where the device wants more than 1 */
 
 struct session_settings {
     int width, height; /* px, multiples of 16 */

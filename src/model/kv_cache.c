@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/angles.h"
 #include "model/rope.h"
 
 int kv_cache_open(struct kv_cache *cache, struct backend *backend,
@@ -108,7 +109,7 @@ void kv_cache_turn(struct kv_cache *cache)
     int pairs = (int)cache->angles.shape[1];
     for (int place = 0; place < held; place++) {
         int64_t frame = place < cache->sink ? place : cache->end - held + place;
-        rope_fill(cache->host + (int64_t)kv_cache_slot(cache, frame) * pairs * 2, place, 1, pairs);
+        angles_of_positions(cache->host + (int64_t)kv_cache_slot(cache, frame) * pairs * 2, place, 1, pairs);
     }
     backend_upload(cache->arena.backend, tensor_slice(cache->angles, 0, 0, held),
                    tensor_make(cache->host, TENSOR_F32, SHAPE(held, pairs, 2)));

@@ -150,11 +150,13 @@ static void write_clean(struct rollout *r, struct tensor x)
     double begin = clock_seconds();
     struct backend *b = r->transformer->backend;
     float timestep = clean_timestep(r, r->frame);
+    backend_range_begin(b, "cache forward");
     forward(r, &r->cache, &r->text, x, timestep, (struct tensor){0});
     if (!r->config.steps)
         forward(r, &r->uncond_cache, &r->uncond_text, x, timestep, (struct tensor){0});
     for (int64_t i = 0; i < x.shape[0]; i++)
         op_copy(b, clean_latents(r, r->frame + i), tensor_slice(x, 0, i, 1));
+    backend_range_end(b);
     backend_sync(b);
     r->times.cache += clock_seconds() - begin;
     r->frame += x.shape[0];
@@ -176,9 +178,14 @@ void rollout_give(struct rollout *rollout, struct tensor latents)
 static void draw(struct rollout *r, struct tensor x, int step)
 {
     struct backend *b = r->transformer->backend;
-    int code = r->noise.fill(r->noise.opaque, r->host, r->noise_frame, (int)x.shape[0], step);
-    if (code < 0)
-        backend_fail(b, code, "no noise for latent frame %lld", (long long)r->noise_frame);
+    int code = 1;
+    if (r->noise.fill)
+        code = r->noise.fill(r->noise.opaque, r->host, r->noise_frame, (int)x.shape[0], step);
+    if (code < 0 || (code > 0 && !r->noise.key))
+        backend_fail(b, code < 0 ? code : UNREEL_EINVAL, "no noise for latent frame %lld",
+                     (long long)r->noise_frame);
+    else if (code > 0)
+        op_noise(b, x, r->noise.key, (uint64_t)r->noise_frame, (uint32_t)step);
     else
         backend_upload(b, x, tensor_make(r->host, TENSOR_F32, x.dims, x.shape));
 }
@@ -189,7 +196,9 @@ static void denoise_few(struct rollout *r, struct tensor x, struct tensor flow, 
     const struct rollout_config *c = &r->config;
     for (int i = 0; i < c->steps && !backend_status(b); i++) {
         float sigma = schedule_sigma(&r->schedule, c->timestep[i]);
+        backend_range_begin(b, "denoising forward");
         forward(r, &r->cache, &r->text, x, c->timestep[i], flow);
+        backend_range_end(b);
         if (i + 1 == c->steps) { /* x0 = x - sigma * flow */
             op_combine(b, x, 2, (const float[]){1, -sigma}, (const struct tensor[]){x, flow});
             break;

@@ -13,8 +13,10 @@
 /* Standard normals for latent frames [frame, frame + frames), host memory [frames, h, w, 16]. step 0:
  * what the frames start from; i: the re-noising after the i-th denoising step. */
 struct noise_source {
+    /* 0, a negative code, or 1: those of `key` are to be taken, and x is untouched. NULL: always 1. */
     int (*fill)(void *opaque, float *x, int64_t frame, int frames, int step);
     void *opaque;
+    const struct noise_key *key; /* read when noise is drawn; NULL: fill never returns 1 */
 };
 
 struct rollout_config {

@@ -2,11 +2,15 @@
  * with a cache of the keys and values of earlier latent frames. */
 #pragma once
 
-#include "backend/backend.h"
+#include "backend/recorder.h"
 #include "model/kv_cache.h"
 #include "weights/weights.h"
 
 #define LATENT_CHANNELS 16
+
+/* Where the whole numbers of a forward lie in transformer_work.place: 16 bytes apart, which some
+ * libraries want. */
+enum { PLACE_START = 0, PLACE_HELD = 4, PLACE_SLOTS = 8 };
 
 /* From a model folder's config.json; text_dim is read off the weights. */
 struct transformer_config {
@@ -84,12 +88,15 @@ struct transformer_work {
     struct tensor attended;  /* [L, C] */
     struct tensor ffn;       /* [L, FFN] */
     struct tensor patches;   /* f32 [L, 64] */
+    struct tensor timestep;  /* f32 [F] */
+    struct tensor place;     /* i32: start, held, slots, at PLACE_START, ... */
     struct tensor sinusoid;  /* f32 [F, freq_dim] */
     struct tensor e, e_act;  /* f32 [F, C] */
     struct tensor e6;        /* f32 [F, 6C] */
-    struct tensor m;         /* f32 [F, 6, C]: modulation of one layer */
+    struct tensor m[2];      /* f32 [F, 6, C]: modulation of a layer and of the next */
     struct tensor rope_frame, rope_row, rope_column; /* f32 [F | rows | columns, pairs, 2] */
-    float *host;             /* scratch for the tables that are computed on the host */
+    int32_t *place_host;     /* as place */
+    struct recorder recorder;
 };
 
 /* h, w: latent height and width, even. */

@@ -3,7 +3,6 @@
 
 #include "model/vae.h"
 
-#define PASS_FRAMES 1 /* latent frames that go through the network together: keeps buffers small */
 #define TIME_HISTORY 2
 
 struct decoder {
@@ -11,6 +10,7 @@ struct decoder {
     struct vae *vae;
     struct video_stream stream;
     int h, w, frames_max;
+    int pass; /* latent frames that go through the network together */
     int64_t frame;        /* next latent frame of the stream */
     struct tensor pixels; /* [pictures max, 8h, 8w, 3] */
 };
@@ -105,7 +105,7 @@ static struct tensor decode(struct video_decoder *base, struct tensor latents)
     for (int64_t i = 0; i < latents.shape[0];) {
         bool first = d->frame == 0;
         int64_t left = latents.shape[0] - i;
-        int64_t frames = first ? 1 : left < PASS_FRAMES ? left : PASS_FRAMES;
+        int64_t frames = first ? 1 : left < d->pass ? left : d->pass;
         int64_t made = first ? 1 : 4 * frames;
         walk(d, tensor_slice(latents, 0, i, frames), tensor_slice(d->pixels, 0, count, made), first);
         count += made;
@@ -153,8 +153,11 @@ int vae_decoder_open(struct video_decoder **decoder, struct vae *vae, int h, int
     d->h = h;
     d->w = w;
     d->frames_max = frames_max;
+    d->pass = vae->backend->decode_frames < 1 ? 1 : vae->backend->decode_frames;
+    if (d->pass > frames_max)
+        d->pass = frames_max;
     video_stream_init(&d->stream, vae->backend);
-    struct tensor latents = tensor_make(NULL, TENSOR_F32, SHAPE(PASS_FRAMES, h, w, LATENT_WIDTH));
+    struct tensor latents = tensor_make(NULL, TENSOR_F32, SHAPE(d->pass, h, w, LATENT_WIDTH));
     walk(d, latents, (struct tensor){0}, false);
     d->pixels = arena_tensor(&d->stream.arena, vae->backend->compute,
                              SHAPE(4 * (int64_t)frames_max, 8 * h, 8 * w, 3));

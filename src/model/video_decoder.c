@@ -2,7 +2,15 @@
 
 struct tensor video_decoder_decode(struct video_decoder *decoder, struct tensor latents)
 {
-    return decoder->ops->decode(decoder, latents);
+    backend_range_begin(decoder->backend, decoder->ops->name);
+    struct tensor pixels = decoder->ops->decode(decoder, latents);
+    backend_range_end(decoder->backend);
+    return pixels;
+}
+
+int video_decoder_pictures(const struct video_decoder *decoder, int frames)
+{
+    return decoder->ops->pictures(decoder, frames);
 }
 
 void video_decoder_reset(struct video_decoder *decoder)

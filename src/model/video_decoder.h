@@ -28,6 +28,7 @@ struct video_decoder {
  * [P, 8 h, 8 w, 3], either type, contiguous, valid until the next call; not clamped. For the VAE the
  * first latent frame of a stream gives 1 picture, every later one 4. */
 struct tensor video_decoder_decode(struct video_decoder *decoder, struct tensor latents);
+int video_decoder_pictures(const struct video_decoder *decoder, int frames); /* of the next call */
 void video_decoder_reset(struct video_decoder *decoder); /* back to the start of a stream */
 void video_decoder_close(struct video_decoder *decoder); /* NULL is fine */
 

@@ -7,10 +7,11 @@
 #include <string.h>
 
 #include "base/philox.h"
+#include "base/thread_pool.h"
 
 static const struct made_up_shape shapes[] = {
-    {"wan2.1-1.3b", 1536, 8960, 256, 12, 30, 512, 96, 256384, 4096, 4096, 10240, 64, 24},
-    {"tiny", 96, 224, 64, 3, 3, 48, 12, 1200, 64, 64, 160, 4, 3},
+    {"wan2.1-1.3b", 1536, 8960, 256, 12, 30, 512, 96, 64, 256384, 4096, 4096, 10240, 64, 24},
+    {"tiny", 96, 224, 64, 3, 3, 48, 12, 8, 1200, 64, 64, 160, 4, 3},
 };
 
 const struct made_up_shape *made_up_shape_at(int index)
@@ -211,6 +212,30 @@ static void list_text(struct list *list, const struct made_up_shape *s)
     put(list, GAIN, SHAPE(dim), "norm.weight");
 }
 
+/* The light decoder's decoder; in the numbering, blocks without weights count too. */
+static void list_taehv(struct list *list, const struct made_up_shape *s)
+{
+    int64_t d = s->light_dim;
+    const int64_t width[] = {4 * d, 2 * d, d, d}, stride[] = {1, 2, 2};
+    put(list, WEIGHT, SHAPE(width[0], 16, 3, 3), "decoder.1.weight");
+    put(list, BIAS, SHAPE(width[0]), "decoder.1.bias");
+    for (int level = 0; level < 3; level++) {
+        int64_t c = width[level];
+        int at = 3 + 6 * level;
+        for (int block = 0; block < 3; block++) {
+            for (int i = 0; i < 5; i += 2) {
+                put(list, WEIGHT, SHAPE(c, i ? c : 2 * c, 3, 3), "decoder.%d.conv.%d.weight", at + block,
+                    i);
+                put(list, BIAS, SHAPE(c), "decoder.%d.conv.%d.bias", at + block, i);
+            }
+        }
+        put(list, WEIGHT, SHAPE(stride[level] * c, c, 1, 1), "decoder.%d.conv.weight", at + 4);
+        put(list, WEIGHT, SHAPE(width[level + 1], c, 3, 3), "decoder.%d.weight", at + 5);
+    }
+    put(list, WEIGHT, SHAPE(3, d, 3, 3), "decoder.22.weight");
+    put(list, BIAS, SHAPE(3), "decoder.22.bias");
+}
+
 int made_up_list(const struct made_up_shape *shape, enum made_up_part part, made_up_fn add,
                  void *opaque)
 {
@@ -224,6 +249,9 @@ int made_up_list(const struct made_up_shape *shape, enum made_up_part part, made
         break;
     case MADE_UP_TEXT:
         list_text(&list, shape);
+        break;
+    case MADE_UP_TAEHV:
+        list_taehv(&list, shape);
         break;
     }
     return list.code;
@@ -286,7 +314,8 @@ void made_up_fill(void *data, enum tensor_type type, const struct made_up_tensor
 
 struct build {
     struct weight *list;
-    void **blocks; /* a tensor and its name each */
+    void **blocks; /* a tensor and its description each */
+    const struct made_up_tensor **made; /* these descriptions */
     size_t count, capacity;
     enum tensor_type type;
     uint64_t seed;
@@ -303,7 +332,10 @@ static int build_tensor(void *opaque, const struct made_up_tensor *t)
         void **blocks = realloc(b->blocks, capacity * sizeof *blocks);
         if (blocks)
             b->blocks = blocks;
-        if (!list || !blocks)
+        const struct made_up_tensor **made = realloc(b->made, capacity * sizeof *made);
+        if (made)
+            b->made = made;
+        if (!list || !blocks || !made)
             return UNREEL_ENOMEM;
         b->capacity = capacity;
     }
@@ -312,13 +344,32 @@ static int build_tensor(void *opaque, const struct made_up_tensor *t)
     w->bytes = tensor_bytes(&w->tensor);
     w->mapped = false;
     size_t room = (w->bytes + 63) / 64 * 64;
-    char *block = aligned_alloc(64, room + 128);
+    char *block = aligned_alloc(64, room + (sizeof *t + 63) / 64 * 64);
     if (!block)
         return UNREEL_ENOMEM;
+    b->made[b->count] = memcpy(block + room, t, sizeof *t);
     b->blocks[b->count++] = block;
     w->tensor.data = block;
-    w->name = memcpy(block + room, t->name, sizeof t->name);
-    made_up_fill(block, b->type, t, b->seed, 0, tensor_count(&w->tensor));
+    w->name = b->made[b->count - 1]->name;
+    return 0;
+}
+
+static void fill_tensors(void *arg, int64_t begin, int64_t end, int thread)
+{
+    const struct build *b = arg;
+    for (int64_t i = begin; i < end; i++)
+        made_up_fill(b->blocks[i], b->type, b->made[i], b->seed, 0,
+                     tensor_count(&b->list[i].tensor));
+}
+
+/* A billion weights take a core half a minute. */
+static int fill_all(struct build *b)
+{
+    struct thread_pool *pool = thread_pool_create(thread_pool_processors());
+    if (!pool)
+        return UNREEL_ENOMEM;
+    thread_pool_run(pool, (int64_t)b->count, 1, fill_tensors, b);
+    thread_pool_destroy(pool);
     return 0;
 }
 
@@ -328,7 +379,11 @@ int made_up_weights(struct weights **weights, const struct made_up_shape *shape,
 {
     struct build b = {.type = type, .seed = seed};
     *weights = NULL;
-    if (made_up_list(shape, part, build_tensor, &b) < 0) {
+    int code = made_up_list(shape, part, build_tensor, &b);
+    if (code == 0)
+        code = fill_all(&b);
+    free(b.made);
+    if (code < 0) {
         for (size_t i = 0; i < b.count; i++)
             free(b.blocks[i]);
         free(b.blocks);

@@ -12,6 +12,7 @@ struct made_up_shape {
     const char *name;
     int dim, ffn_dim, freq_dim, heads, layers, text_len; /* transformer */
     int vae_dim;
+    int light_dim; /* of the light decoder, at full size */
     int vocabulary, text_dim, text_attn, text_ffn, text_heads, text_layers;
 };
 
@@ -19,7 +20,7 @@ struct made_up_shape {
 const struct made_up_shape *made_up_shape_find(const char *name);
 const struct made_up_shape *made_up_shape_at(int index); /* NULL past the last */
 
-enum made_up_part { MADE_UP_TRANSFORMER, MADE_UP_VAE, MADE_UP_TEXT };
+enum made_up_part { MADE_UP_TRANSFORMER, MADE_UP_VAE, MADE_UP_TEXT, MADE_UP_TAEHV };
 
 struct made_up_tensor {
     char name[96];

@@ -134,6 +134,11 @@ static size_t extent(const struct tensor *t)
 static void upload(struct backend *b, const struct tensor *y, const struct tensor *x)
 {
     struct tensor from = *x;
+    if (y->type == TENSOR_I32) { /* memory that both see */
+        sync_all(b);
+        memcpy(y->data, x->data, tensor_bytes(y));
+        return;
+    }
     if (!(from.data = allocate(b, extent(x)))) {
         backend_fail(b, UNREEL_ENOMEM, "upload");
         return;
@@ -467,6 +472,26 @@ static void picture(struct backend *b, const struct picture_target *target, cons
     }
 }
 
+static void rope_table(struct backend *b, const struct tensor *table, const struct tensor *start)
+{
+    check(b, kernel_rope_table(table->data, start->data, table->shape[0], table->shape[1], NULL),
+          "rope_table");
+}
+
+static void sinusoid(struct backend *b, const struct tensor *y, const struct tensor *timestep)
+{
+    check(b, kernel_sinusoid(y->data, timestep->data, y->shape[0], y->shape[1] / 2, NULL),
+          "sinusoid");
+}
+
+static void noise(struct backend *b, const struct tensor *x, const struct noise_key *key,
+                  uint64_t frame, uint32_t step)
+{
+    const struct kernel_noise_key name = {key->seed, key->prompt, key->sample, frame, step};
+    check(b, kernel_noise(x->data, x->shape[0], tensor_count(x) / x->shape[0], &name, NULL),
+          "noise");
+}
+
 static const struct backend_ops ops = {
     .name = "kernels",
     .close = close_backend,
@@ -491,6 +516,9 @@ static const struct backend_ops ops = {
     .mul = mul,
     .combine = combine,
     .picture = picture,
+    .rope_table = rope_table,
+    .sinusoid = sinusoid,
+    .noise = noise,
     .rms_norm_rope = rms_norm_rope,
 };
 

@@ -119,14 +119,17 @@ static void test_gpu(const struct dnn_api *api, const struct gpu *gpu)
     CHECK(proposed > 0);
     static const int64_t sizes[][4] = {
         {12, 128, 4680, 32760}, {12, 128, 4680, 512}, {1, 384, 6240, 6240}};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        const int64_t *n = sizes[i], row = n[0] * n[1];
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
+        const int64_t *n = sizes[i / 2], row = n[0] * n[1];
         const struct dnn_attention_shape s = {n[0],
                                               n[1],
                                               n[2],
                                               n[3],
                                               .stride = {3 * row, row, row, row},
-                                              .head_stride = {n[1], n[1], n[1], n[1]}};
+                                              .head_stride = {n[1], n[1], n[1], n[1]},
+                                              .held = i % 2};
+        if (s.held && api->cudnnGetVersion() < 91500)
+            continue;
         struct dnn_graph graph;
         dnn_build_attention(&graph, api, NULL, &s);
         CHECK_MSG(graph.graph, "%s: attention %d refused: %s", gpu->name, (int)i,

@@ -1,7 +1,8 @@
 /* The fused kernels, against the plain ones that the tests of operations have checked, and those
  * that no operation reaches. Memory is seen by host and device (kernel_backend.c). */
 #include "kernels.h"
-#include "model/noise.h"
+#include "base/noise.h"
+#include "base/angles.h"
 #include "model/rope.h"
 #include "../ops/ops.h"
 
@@ -606,16 +607,16 @@ static void test_store(struct ops *ops)
 
 static void test_positions(struct ops *ops)
 {
-    static const int64_t starts[] = {0, 1, 1023, 1234567890123};
+    static const int64_t starts[] = {0, 1, 1023, 1234567890};
     int64_t count = 5, pairs = 22, half = 128;
-    int64_t *start = raw(ops, 8);
+    int32_t *start = raw(ops, 4);
     float *host = ops_memory(ops, (size_t)(count * pairs) * 2 * sizeof *host);
     for (int s = 0; s < 4; s++) {
         struct ops_tensor table = ops_output(ops, TENSOR_F32, LAYOUT_DENSE, SHAPE(count, pairs, 2));
         double *want = ops_doubles(ops, table.count), *tolerance = ops_doubles(ops, table.count);
-        *start = starts[s];
+        *start = (int32_t)starts[s];
         launched(ops, kernel_rope_table(table.t.data, start, count, pairs, NULL), "rope_table");
-        rope_fill(host, starts[s], (int)count, (int)pairs);
+        angles_of_positions(host, starts[s], (int)count, (int)pairs);
         for (int64_t i = 0; i < table.count; i++) {
             want[i] = (double)host[i];
             /* a unit in the last place, and that of an f64 angle's */
@@ -645,15 +646,15 @@ static void test_positions(struct ops *ops)
 static void test_noise(struct ops *ops)
 {
     static const int64_t counts[] = {1, 6, 1000, 4099};
-    static const struct kernel_noise_key keys[] = {{0x123456789abcdef0, 3, 9, 41, 2, 0},
-                                                   {7, 0, 0, 0xffffffff, 0, 0}};
-    struct kernel_noise_key *key = raw(ops, sizeof *key);
+    static const struct kernel_noise_key keys[] = {{0x123456789abcdef0, 3, 9, 41, 2},
+                                                   {7, 0, 0, 0xffffffff, 0}};
+    const struct kernel_noise_key *key;
     for (int i = 0; i < 8; i++) {
         int64_t count = counts[i / 2], frames = 3;
         struct ops_tensor x = ops_output(ops, TENSOR_F32, LAYOUT_DENSE, SHAPE(frames, count));
         float *host = ops_memory(ops, (size_t)(frames * count) * sizeof *host);
         double *want = ops_doubles(ops, x.count), *tolerance = ops_doubles(ops, x.count);
-        *key = keys[i % 2];
+        key = &keys[i % 2];
         launched(ops, kernel_noise(x.t.data, frames, count, key, NULL), "noise");
         for (int64_t f = 0; f < frames; f++)
             noise_frame(host + f * count, count,
@@ -665,7 +666,6 @@ static void test_noise(struct ops *ops)
         }
         ops_compare(ops, "noise", &x, want, tolerance);
         ops_free(ops);
-        key = raw(ops, sizeof *key);
     }
 }
 

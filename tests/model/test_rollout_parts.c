@@ -2,7 +2,8 @@
 #include "base/philox.h"
 #include "model/blocks.h"
 #include "model/kv_cache.h"
-#include "model/noise.h"
+#include "base/noise.h"
+#include "base/angles.h"
 #include "model/rope.h"
 #include "model/schedule.h"
 #include "test.h"
@@ -141,7 +142,7 @@ static void test_rope(void)
     split = rope_split(60);
     CHECK(split.frame == 10 && split.row == 10 && split.column == 10);
     float table[2 * 22 * 2];
-    rope_fill(table, 100000, 2, 22); /* far past any table of 1024 entries */
+    angles_of_positions(table, 100000, 2, 22); /* far past any table of 1024 entries */
     for (int i = 0; i < 22; i++) {
         double angle = 100001 * pow(10000, -i / 22.0);
         CHECK(fabs(table[44 + 2 * i] - cos(angle)) < 1e-6);

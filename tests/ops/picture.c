@@ -93,7 +93,11 @@ static void check(struct ops *ops, int64_t height, int64_t width, enum unreel_fo
         t.data[i] = ops_memory(ops, t.stride[i] * (size_t)rows[i]);
         memset(t.data[i], 0xa5, t.stride[i] * (size_t)rows[i]);
     }
-    op_picture(ops->b, &t, x.t, scale, offset);
+    if (height == 2) /* by the way of several */
+        op_pictures(ops->b, 1, &t, tensor_reshape(x.t, SHAPE(1, height, width, (int64_t)3)), scale,
+                    offset);
+    else
+        op_picture(ops->b, &t, x.t, scale, offset);
     bool packed = format == UNREEL_FORMAT_RGB || format == UNREEL_FORMAT_BGRX;
     int64_t wrong = packed ? wrong_packed(&x, (double)scale, (double)offset, &t)
                            : wrong_yuv(&x, (double)scale, (double)offset, &t);
@@ -108,8 +112,35 @@ static void check(struct ops *ops, int64_t height, int64_t width, enum unreel_fo
     ops_free(ops);
 }
 
+/* More pictures than are on their way at a time, each where it belongs. */
+static void test_several(struct ops *ops)
+{
+    enum { COUNT = 19, HEIGHT = 4, WIDTH = 6, STRIDE = 3 * WIDTH + 2 };
+    struct ops_tensor x = ops_make(ops, types[0], LAYOUT_DENSE, FILL_NORMAL, 1,
+                                   SHAPE(COUNT, HEIGHT, WIDTH, (int64_t)3));
+    struct picture_target target[COUNT], one;
+    int different = 0;
+    for (int i = 0; i < COUNT; i++)
+        target[i] = (struct picture_target){UNREEL_FORMAT_RGB,
+                                            {ops_memory(ops, HEIGHT * STRIDE)},
+                                            {STRIDE}};
+    one = target[0];
+    one.data[0] = ops_memory(ops, HEIGHT * STRIDE);
+    op_pictures(ops->b, COUNT, target, x.t, 0.5f, 0.5f);
+    for (int i = 0; i < COUNT; i++) {
+        struct tensor picture = tensor_slice(x.t, 0, i, 1);
+        op_picture(ops->b, &one, tensor_reshape(picture, SHAPE(HEIGHT, WIDTH, (int64_t)3)), 0.5f,
+                   0.5f);
+        different += memcmp(one.data[0], target[i].data[0], HEIGHT * STRIDE) != 0;
+    }
+    CHECK_MSG(!different && !ops->b->status, "%s: %d pictures differ", ops->name, different);
+    ops_free(ops);
+}
+
 static void test_all(struct ops *ops)
 {
+    test_several(ops);
+
     static const int64_t sizes[][2] = {{2, 2}, {2, 34}, {6, 18}, {4, 254}, {2, 258}, {48, 540}};
     for (enum unreel_format format = UNREEL_FORMAT_I420; format <= UNREEL_FORMAT_BGRX; format++) {
         for (int s = 0; s < 6; s++) {

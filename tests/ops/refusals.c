@@ -181,6 +181,80 @@ static void refuse_rest(struct ops *ops)
     lines = 0;
 }
 
+static struct tensor ints(struct ops *ops, int64_t count)
+{
+    struct tensor t = arena_tensor(&ops->arena, TENSOR_I32, SHAPE(count));
+    int32_t *host = ops_memory(ops, (size_t)count * sizeof *host);
+    for (int64_t i = 0; i < count; i++)
+        host[i] = (int32_t)i;
+    backend_upload(ops->b, t, tensor_make(host, TENSOR_I32, SHAPE(count)));
+    return t;
+}
+
+static void refuse_forward(struct ops *ops)
+{
+    struct backend *b = ops->b;
+    const struct noise_key key = {0};
+    op_rope_table(b, f32(ops, SHAPE(3, 4, 2)), f32(ops, SHAPE(1)));
+    expect(ops, "rope_table");
+    op_rope_table(b, f32(ops, SHAPE(3, 4, 3)), ints(ops, 1));
+    expect(ops, "rope_table");
+    op_sinusoid(b, f32(ops, SHAPE(3, 8)), f32(ops, SHAPE(2)));
+    expect(ops, "sinusoid");
+    op_sinusoid(b, f32(ops, SHAPE(3, 7)), f32(ops, SHAPE(3)));
+    expect(ops, "sinusoid");
+    op_noise(b, of(ops, TENSOR_BF16, SHAPE(2, 8)), &key, 0, 0);
+    expect(ops, "noise");
+    backend_upload(b, ints(ops, 4), f32(ops, SHAPE(4)));
+    expect(ops, "whole numbers");
+    struct tensor q = f32(ops, SHAPE(5, 2, 8)), k = f32(ops, SHAPE(9, 2, 8));
+    op_attention_held(b, q, q, k, k, 1, ints(ops, 1), 10);
+    expect(ops, "attention_held");
+    op_attention_held(b, q, q, k, k, 1, ints(ops, 2), 9);
+    expect(ops, "attention_held");
+    struct tensor x = f32(ops, SHAPE(6, 8)), one = f32(ops, SHAPE(1, 8));
+    op_add_gated_layer_norm(b, f32(ops, SHAPE(6, 8)), x, f32(ops, SHAPE(5, 8)), one, one, one, 0, 1);
+    expect(ops, "add_gated");
+    op_pictures(b, 2, NULL, f32(ops, SHAPE(1, 4, 4, 3)), 1, 0);
+    expect(ops, "pictures");
+    ops_free(ops);
+}
+
+static void refuse_store(struct ops *ops)
+{
+    struct backend *b = ops->b;
+    int32_t slots[] = {0, 3};
+    struct tensor x = f32(ops, SHAPE(2, 1, 3, 2, 8)), ring = f32(ops, SHAPE(4, 1, 3, 2, 8));
+    struct store_qkv good = {
+        .k = ring,
+        .v = ring,
+        .x_q = x,
+        .x_k = x,
+        .x_v = x,
+        .gain_q = f32(ops, SHAPE(16)),
+        .gain_k = f32(ops, SHAPE(16)),
+        .rope = {f32(ops, SHAPE(2, 2, 2)), f32(ops, SHAPE(1, 1, 2)), f32(ops, SHAPE(3, 1, 2))},
+        .slot = ints(ops, 2),
+        .slots = slots,
+    };
+    op_store_qkv(b, &good);
+    CHECK_MSG(backend_status(b) == 0, "%s", test_message);
+    struct store_qkv bad[5] = {good, good, good, good, good};
+    bad[0].gain_k = f32(ops, SHAPE(15));
+    bad[1].k = f32(ops, SHAPE(4, 1, 4, 2, 8));
+    bad[2].slot = ints(ops, 3);
+    bad[3].x_v = of(ops, TENSOR_BF16, SHAPE(2, 1, 3, 2, 8));
+    bad[4].q = f32(ops, SHAPE(3, 1, 3, 2, 8));
+    for (int i = 0; i < 5; i++) {
+        op_store_qkv(b, &bad[i]);
+        expect(ops, "store_qkv");
+    }
+    slots[1] = 4; /* behind the last */
+    op_store_qkv(b, &good);
+    expect(ops, "store_qkv");
+    ops_free(ops);
+}
+
 static void test_all(struct ops *ops)
 {
     ops->b->log = (unreel_log){count_line, NULL};
@@ -188,6 +262,8 @@ static void test_all(struct ops *ops)
     refuse_norms(ops);
     refuse_heavy(ops);
     refuse_rest(ops);
+    refuse_forward(ops);
+    refuse_store(ops);
 }
 
 static void test_open(void)

@@ -419,10 +419,34 @@ def test_check_and_inspect():
     fails(unreel('inspect', write('bad.pt', 'PK nothing')), 1, 'bad.pt')
 
 
+def test_bench():
+    run = ['bench', '--device', 'cpu', '--shape', 'tiny', '--size', '64x64', '--bench-chunks', '3',
+           '--bench-window', '6', '--bench-stages', 'stream']
+    result = unreel(*run, '--json')
+    equal(result.returncode, 0, f'bench: {result.stderr}')
+    stream = json.loads(result.stdout)['stream']
+    part = {each['name']: each for each in stream['parts']}
+    equal((stream['chunks'], stream['pictures'], stream['steps'], len(part)), (3, 12, 4, 6), 'a stream')
+    for name, each in part.items():
+        check(0 < each['p50'] <= each['p99'] and each['mean'] <= each['p99'], f'{name}: {each}')
+    for decoder, names in (('none', ()), ('vae', ('vae decode', 'vae pictures')),
+                           ('light', ('light decode', 'light pictures'))):
+        seconds = sum(part[name]['mean'] for name in ('denoise', 'cache forward') + names)
+        rate = stream['pictures_per_second'][decoder]
+        check(abs(rate * seconds / 12 - 1) < 1e-3, f'{decoder}: {rate} pictures/s, {seconds} s a chunk')
+    # 2 chunks fill the window, 2 warm up, 3 are measured, 1 is counted, 6 wait for a first picture
+    equal(stream['forwards'], 5 * 14, 'forwards')
+    check(min(stream['first_picture'].values()) > 0 and min(stream['flops'].values()) > 0, f'{stream}')
+    table = unreel(*run).stdout
+    for words in ('sustained pictures/s', 'first picture', 'of peak', 'memory: caches'):
+        check(words in table, f'{words} not in {table}')
+
+
 if not os.path.isdir(NANO):
     skip('tests/golden/nano is not there')
 each(test_help, test_usage_errors, test_options_of_others, test_bad_inputs, test_another_vae, test_default_model_says_what_it_is,
-     test_same_seed_same_video, test_skip_and_overwrite, test_check_and_inspect)
+     test_same_seed_same_video, test_skip_and_overwrite, test_check_and_inspect,
+     test_bench)
 if HAVE_MP4 and shutil.which('ffmpeg'):
     each(test_mp4_tags, test_batch, test_extended_prompts, test_ranks, test_mpirun, test_images,
          test_signals, test_full_disk)

@@ -194,6 +194,8 @@ static int prepare(struct run *r)
     if (code == 0)
         code = load_config(r);
     if (code == 0)
+        code = cache_default_apply(r->options);
+    if (code == 0)
         code = find_prompt(r);
     if (code == 0)
         code = check_stamp(r);

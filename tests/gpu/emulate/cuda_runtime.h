@@ -8,6 +8,7 @@
 
 #include <tuple>
 
+#include "capture.h"
 #include "cuda_runtime_api.h"
 #include "emulate.h"
 
@@ -43,20 +44,33 @@ struct cudaLaunchConfig_t {
     cudaStream_t stream;
 };
 
-/* As CUDA's, but the kernel has run when it returns. */
+template <typename... P> struct emulated_launch {
+    dim3 grid, block;
+    void (*kernel)(P...);
+    std::tuple<P...> arguments;
+
+    static void thread(void *opaque)
+    {
+        emulated_launch *call = static_cast<emulated_launch *>(opaque);
+        std::apply(call->kernel, call->arguments);
+    }
+
+    cudaError_t run()
+    {
+        return emulate_launch(grid, block, thread, this);
+    }
+};
+
+/* As CUDA's, but the kernel has run when it returns, unless it is captured. */
 template <typename... P, typename... A>
 static inline cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(P...),
                                              A &&...arguments)
 {
-    struct call {
-        void (*kernel)(P...);
-        std::tuple<P...> arguments;
-    } call = {kernel, std::tuple<P...>(arguments...)};
-    return emulate_launch(
-        config->gridDim, config->blockDim,
-        [](void *opaque) {
-            struct call *call = static_cast<struct call *>(opaque);
-            std::apply(call->kernel, call->arguments);
-        },
-        &call);
+    typedef emulated_launch<P...> launch;
+    launch call = {config->gridDim, config->blockDim, kernel, std::tuple<P...>(arguments...)};
+    if (!emulate_capturing())
+        return call.run();
+    emulate_capture([](void *opaque) { static_cast<launch *>(opaque)->run(); },
+                    [](void *opaque) { delete static_cast<launch *>(opaque); }, new launch(call));
+    return cudaSuccess;
 }

@@ -6,6 +6,10 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include <vector>
+
+#include "capture.h"
+
 #define WARP 32
 #define THREADS_MAX 1024
 #define STACK_BYTES (64 * 1024)
@@ -183,6 +187,66 @@ void run_block(int threads)
     }
 }
 } // namespace
+
+/* ---- capture --------------------------------------------------------------------------------- */
+
+struct emulated_calls {
+    struct call {
+        void (*run)(void *);
+        void (*drop)(void *);
+        void *opaque;
+    };
+    std::vector<call> list;
+    int refs = 1;
+};
+
+static emulated_calls *captured;
+
+void emulate_capture_begin(void)
+{
+    if (captured)
+        die("two captures at once");
+    captured = new emulated_calls;
+}
+
+bool emulate_capturing(void)
+{
+    return captured;
+}
+
+void emulate_capture(void (*run)(void *opaque), void (*drop)(void *opaque), void *opaque)
+{
+    captured->list.push_back({run, drop, opaque});
+}
+
+emulated_calls *emulate_capture_end(void)
+{
+    emulated_calls *calls = captured;
+    captured = NULL;
+    return calls;
+}
+
+void emulate_calls_run(emulated_calls *calls)
+{
+    for (auto &call : calls->list)
+        call.run(call.opaque);
+}
+
+void emulate_calls_ref(emulated_calls *calls)
+{
+    calls->refs++;
+}
+
+void emulate_calls_unref(emulated_calls *calls)
+{
+    if (--calls->refs)
+        return;
+    for (auto &call : calls->list)
+        call.drop(call.opaque);
+    delete calls;
+}
+
+/* ---- what kernels call ----------------------------------------------------------------------- */
 
 void emulate_barrier()
 {

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "backend/tensor.h"
+#include "capture.h"
+#include "dnn_graph.h"
 #include "library.h"
 
 #define ATTRIBUTES 16
@@ -303,12 +305,27 @@ static void point(struct run *run, const struct descriptor *op)
     }
 }
 
+/* One number of device memory, from 1 to `most`. */
+static int64_t length(struct run *run, const struct descriptor *tensor, int64_t most)
+{
+    const int32_t *data = pointer_of(run, tensor);
+    if (need(tensor, DNN_TENSOR_DATA_TYPE)->value.small[0] != DNN_DATA_INT32 ||
+        count_of(tensor) != 1 || *data < 1 || *data > most)
+        die("a length that is none");
+    return *data;
+}
+
 static void attend(struct run *run, const struct descriptor *op)
 {
     const struct descriptor *ty = child(op, DNN_SDPA_O);
     const int64_t *q_shape = ints(child(op, DNN_SDPA_Q), DNN_TENSOR_DIMENSIONS);
     int64_t width = q_shape[3], queries = q_shape[2], heads = q_shape[1],
-            keys = ints(child(op, DNN_SDPA_K), DNN_TENSOR_DIMENSIONS)[2];
+            keys = ints(child(op, DNN_SDPA_K), DNN_TENSOR_DIMENSIONS)[2], counted = keys;
+    if (find(op, DNN_SDPA_SEQ_LEN_KV)) {
+        counted = length(run, child(op, DNN_SDPA_SEQ_LEN_KV), keys);
+        if (length(run, child(op, DNN_SDPA_SEQ_LEN_Q), queries) != queries)
+            die("not all queries count");
+    }
     const float *q = values(run, child(op, DNN_SDPA_Q)), *k = values(run, child(op, DNN_SDPA_K)),
                 *v = values(run, child(op, DNN_SDPA_V)),
                 scale = values(run, child(op, DNN_SDPA_SCALE))[0];
@@ -317,18 +334,18 @@ static void attend(struct run *run, const struct descriptor *op)
     for (int64_t i = 0; i < heads * queries; i++) {
         const float *of_k = k + i / queries * keys * width, *of_v = v + i / queries * keys * width;
         double most = -INFINITY, sum = 0;
-        for (int64_t j = 0; j < keys; j++) {
+        for (int64_t j = 0; j < counted; j++) {
             weight[j] = 0;
             for (int64_t d = 0; d < width; d++)
                 weight[j] += (double)q[i * width + d] * (double)of_k[j * width + d];
             weight[j] *= (double)scale;
             most = fmax(most, weight[j]);
         }
-        for (int64_t j = 0; j < keys; j++)
+        for (int64_t j = 0; j < counted; j++)
             sum += weight[j] = exp(weight[j] - most);
         for (int64_t d = 0; d < width; d++) {
             double mean = 0;
-            for (int64_t j = 0; j < keys; j++)
+            for (int64_t j = 0; j < counted; j++)
                 mean += weight[j] / sum * (double)of_v[j * width + d];
             y[i * width + d] = (float)mean;
         }
@@ -336,17 +353,18 @@ static void attend(struct run *run, const struct descriptor *op)
     free(weight);
 }
 
-static int execute(void *handle, void *plan, void *pack)
+/* A call with its own copy of the pack. */
+struct execution {
+    const struct descriptor *plan;
+    struct descriptor pack;
+    float scale; /* a value in host memory, which a capture copies */
+};
+
+static void run_graph(void *opaque)
 {
-    struct descriptor *p = plan;
-    struct run run = {.pack = pack};
-    if (!p->final || !run.pack->final || !handle)
-        return BAD_PARAM;
-    if (p->engine && !need(pack, DNN_VARIANT_PACK_WORKSPACE)->value.pointer[0])
-        die("no workspace");
-    if (p->engine == 2)
-        return EXECUTION_FAILED;
-    const struct attribute *ops = need(p->graph, DNN_OPERATIONGRAPH_OPS);
+    struct execution *e = opaque;
+    struct run run = {.pack = &e->pack};
+    const struct attribute *ops = need(e->plan->graph, DNN_OPERATIONGRAPH_OPS);
     const struct descriptor *last = NULL;
     for (int64_t i = 0; i < ops->count; i++) {
         const struct descriptor *op = ops->value.pointer[i];
@@ -363,6 +381,40 @@ static int execute(void *handle, void *plan, void *pack)
                                                                            : DNN_POINTWISE_Y));
     while (run.places)
         free(run.place[--run.places].value);
+}
+
+static void keep(const struct execution *now)
+{
+    struct execution *kept = malloc(sizeof *kept);
+    *kept = *now;
+    struct attribute *uid = NULL, *data = NULL;
+    for (int i = 0; i < kept->pack.attributes; i++) {
+        struct attribute *a = &kept->pack.attribute[i];
+        uid = a->name == DNN_VARIANT_PACK_UNIQUE_IDS ? a : uid;
+        data = a->name == DNN_VARIANT_PACK_DATA_POINTERS ? a : data;
+    }
+    for (int64_t i = 0; i < uid->count; i++) {
+        if (uid->value.integer[i] == DNN_UID_SCALE) {
+            kept->scale = *(const float *)data->value.pointer[i];
+            data->value.pointer[i] = &kept->scale;
+        }
+    }
+    emulate_capture(run_graph, free, kept);
+}
+
+static int execute(void *handle, void *plan, void *pack)
+{
+    struct execution e = {plan, *(struct descriptor *)pack, 0};
+    if (!e.plan->final || !e.pack.final || !handle)
+        return BAD_PARAM;
+    if (e.plan->engine && !need(pack, DNN_VARIANT_PACK_WORKSPACE)->value.pointer[0])
+        die("no workspace");
+    if (e.plan->engine == 2)
+        return EXECUTION_FAILED;
+    if (emulate_capturing())
+        keep(&e);
+    else
+        run_graph(&e);
     return 0;
 }
 

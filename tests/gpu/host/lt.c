@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "backend/tensor.h"
+#include "capture.h"
 #include "library.h"
 
 enum {
@@ -163,6 +164,33 @@ static double activate(double x, int epilogue)
     return epilogue & LT_EPILOGUE_RELU ? fmax(x, 0) : x;
 }
 
+struct product {
+    struct desc desc;
+    struct layout la, lb, ld;
+    const void *a, *b;
+    void *d;
+};
+
+static void multiply(void *opaque)
+{
+    const struct product *p = opaque;
+    const struct desc *m = &p->desc;
+    const struct layout *la = &p->la, *lb = &p->lb, *ld = &p->ld;
+    for (int64_t j = 0; j < (int64_t)ld->columns; j++) {
+        for (int64_t i = 0; i < (int64_t)ld->rows; i++) {
+            double sum = m->epilogue & LT_EPILOGUE_BIAS ? (double)get(m->bias, m->bias_type, i) : 0;
+            for (int64_t k = 0; k < (int64_t)la->rows; k++)
+                sum += (double)get(p->a, la->type, i * la->ld + k) *
+                       (double)get(p->b, lb->type, j * lb->ld + k);
+            float y = (float)activate(sum, m->epilogue & ~LT_EPILOGUE_BIAS);
+            if (ld->type == LT_TYPE_BF16)
+                ((uint16_t *)p->d)[j * ld->ld + i] = bf16_from_f32(y);
+            else
+                ((float *)p->d)[j * ld->ld + i] = y;
+        }
+    }
+}
+
 static int matmul(void *handle, void *desc, const void *alpha, const void *a, void *a_layout,
                   const void *b, void *b_layout, const void *beta, const void *c, void *c_layout,
                   void *d, void *d_layout, const struct lt_algo *algo, void *workspace,
@@ -179,19 +207,14 @@ static int matmul(void *handle, void *desc, const void *alpha, const void *a, vo
             die("memory is not aligned as was said");
     if (algo->data[0] == 1)
         return 13; /* CUBLAS_STATUS_EXECUTION_FAILED */
-    for (int64_t j = 0; j < (int64_t)ld->columns; j++) {
-        for (int64_t i = 0; i < (int64_t)ld->rows; i++) {
-            double sum = m->epilogue & LT_EPILOGUE_BIAS ? (double)get(m->bias, m->bias_type, i) : 0;
-            for (int64_t k = 0; k < (int64_t)la->rows; k++)
-                sum += (double)get(a, la->type, i * la->ld + k) *
-                       (double)get(b, lb->type, j * lb->ld + k);
-            float y = (float)activate(sum, m->epilogue & ~LT_EPILOGUE_BIAS);
-            if (ld->type == LT_TYPE_BF16)
-                ((uint16_t *)d)[j * ld->ld + i] = bf16_from_f32(y);
-            else
-                ((float *)d)[j * ld->ld + i] = y;
-        }
+    struct product product = {*m, *la, *lb, *ld, a, b, d};
+    if (!emulate_capturing()) {
+        multiply(&product);
+        return 0;
     }
+    struct product *kept = malloc(sizeof *kept);
+    *kept = product;
+    emulate_capture(multiply, free, kept);
     return 0;
 }
 

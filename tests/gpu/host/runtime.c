@@ -1,15 +1,19 @@
 /* CUDA's run-time library without a device: "device" memory is the host's, and what is queued has
  * run when the call returns. Strict where a device would only sometimes be: new memory holds NaN,
  * copies must begin and end within memory of the kind that they name, events and streams must
- * exist. The first mistake ends the program with a line that says what it was. */
+ * exist, nothing that a capture would not survive happens during one. The first mistake ends the
+ * program with a line that says what it was. UNREEL_EMULATE_REFUSE=graphs: graphs cannot be
+ * instantiated. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "capture.h"
 #include "cuda_runtime_api.h"
 
 #define BLOCKS 65536
 #define DEVICE_BYTES ((size_t)4 << 30)
+#define TOTAL_BYTES ((size_t)24 << 30) /* the rest is others' */
 
 enum kind {
     KIND_NONE,
@@ -97,7 +101,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 {
     *available = DEVICE_BYTES - device.used;
-    *total = DEVICE_BYTES;
+    *total = TOTAL_BYTES;
     return cudaSuccess;
 }
 
@@ -121,9 +125,17 @@ static void check_stream(cudaStream_t stream)
         die("something was queued on the default stream");
 }
 
+/* For what must not happen while a stream captures. */
+static void check_idle(const char *what)
+{
+    if (emulate_capturing())
+        die(what);
+}
+
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     check_stream(stream);
+    check_idle("a stream that captures was waited for");
     return cudaSuccess;
 }
 
@@ -142,12 +154,14 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     check_stream(stream);
+    check_idle("an event was recorded in a capture");
     event->recorded = ++device.events;
     return cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+    check_idle("an event was waited for in a capture");
     return event ? cudaSuccess : cudaErrorInvalidResourceHandle;
 }
 
@@ -175,6 +189,7 @@ static cudaError_t allocate(void **data, size_t bytes, enum kind kind)
     *data = NULL;
     if (!bytes)
         die("0 bytes of memory were asked for");
+    check_idle("memory was asked for in a capture");
     if (kind == KIND_DEVICE && (bytes > DEVICE_BYTES || device.used + bytes > DEVICE_BYTES))
         return cudaErrorMemoryAllocation;
     for (int i = 0; i < BLOCKS; i++) {
@@ -199,6 +214,7 @@ static cudaError_t release(void *data, enum kind kind)
     struct block *block = data ? find(data) : NULL;
     if (!data)
         return cudaSuccess;
+    check_idle("memory was freed in a capture");
     if (!block || block->data != data || block->kind != kind)
         die("memory was freed that was not allocated so");
     device.used -= kind == KIND_DEVICE ? block->bytes : 0;
@@ -276,8 +292,21 @@ cudaError_t cudaMemsetAsync(void *data, int value, size_t bytes, cudaStream_t st
 {
     check_stream(stream);
     check_range(data, bytes, KIND_DEVICE, "memory was set that is not the device's");
+    check_idle("memory was set in a capture");
     memset(data, value, bytes);
     return cudaSuccess;
+}
+
+struct transfer {
+    void *to;
+    const void *from;
+    size_t bytes;
+};
+
+static void run_transfer(void *opaque)
+{
+    const struct transfer *t = opaque;
+    memmove(t->to, t->from, t->bytes);
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
@@ -288,6 +317,64 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
                 "a copy to memory that is not of the kind named");
     check_range(from, bytes, kind == cudaMemcpyHostToDevice ? KIND_PINNED : KIND_DEVICE,
                 "a copy from memory that is not of the kind named");
-    memmove(to, from, bytes);
+    struct transfer transfer = {to, from, bytes};
+    if (!emulate_capturing()) {
+        run_transfer(&transfer);
+        return cudaSuccess;
+    }
+    if (kind != cudaMemcpyDeviceToDevice)
+        die("host memory in a capture");
+    struct transfer *kept = malloc(sizeof *kept);
+    *kept = transfer;
+    emulate_capture(run_transfer, free, kept);
+    return cudaSuccess;
+}
+
+/* ---- graphs ---------------------------------------------------------------------------------- */
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode)
+{
+    check_stream(stream);
+    emulate_capture_begin();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+    check_stream(stream);
+    if (!emulate_capturing())
+        die("the end of a capture that did not begin");
+    *graph = emulate_capture_end();
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags)
+{
+    const char *refuse = getenv("UNREEL_EMULATE_REFUSE");
+    check_idle("a graph was made in a capture");
+    if (refuse && !strcmp(refuse, "graphs"))
+        return cudaErrorStreamCaptureInvalidated;
+    emulate_calls_ref(graph);
+    *exec = graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+{
+    check_stream(stream);
+    check_idle("a graph was launched in a capture");
+    emulate_calls_run(exec);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    emulate_calls_unref(graph);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    emulate_calls_unref(exec);
     return cudaSuccess;
 }

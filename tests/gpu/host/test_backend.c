@@ -239,6 +239,24 @@ static void test_open(void)
     backend_close(b);
 }
 
+/* Each part can be left out; other names are refused. */
+static void test_without(void)
+{
+    struct backend_config config = {.device = "cuda", .dtype = "bf16", .module = module};
+    struct backend *b = NULL;
+    config.without = "graphs,fusion";
+    CHECK(backend_open(&b, &config, &test_log) == UNREEL_EINVAL && !b);
+    CHECK(strstr(test_message, "fusion"));
+    config.without = "graphs,fused,lengths,cudnn,cublaslt";
+    CHECK(backend_open(&b, &config, &test_log) == 0);
+    CHECK(!b->ops->record_begin && !b->ops->store_qkv && !b->ops->attention_held);
+    backend_close(b);
+    config.without = "lengths";
+    CHECK(backend_open(&b, &config, &test_log) == 0);
+    CHECK(b->ops->record_begin && b->ops->store_qkv && !b->ops->attention_held);
+    backend_close(b);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2)
@@ -249,5 +267,6 @@ int main(int argc, char **argv)
     test_cancel();
     test_large_transfers();
     test_choices();
+    test_without();
     return test_end();
 }

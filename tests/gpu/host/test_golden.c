@@ -1,13 +1,15 @@
 /* `unreel check --device cuda` through the module beside this program: all of the CUDA backend's
  * host code on recorded results of the original program, without a device.
  *
- *   test_golden DTYPE FOLDER...
+ *   test_golden DTYPE WITHOUT FOLDER...       WITHOUT: parts of the backend to do without, "" for none
  *
  * bf16 takes a minute of naive loops: only with UNREEL_TEST_LONG (tools/test.sh --long). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <dirent.h>
 #include <stdbool.h>
+#include <unistd.h>
 #include <unreel/diagnose.h>
 
 static void print(void *opaque, const char *line)
@@ -22,8 +24,27 @@ static void watch(void *opaque, int level, const char *message)
     fprintf(stderr, "%s\n", message);
 }
 
+/* Removes a folder of files; how many there were. */
+static int remove_folder(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    int count = 0;
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        char path[512];
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        count += unlink(path) == 0;
+    }
+    if (dir)
+        closedir(dir);
+    rmdir(folder);
+    return count;
+}
+
 int main(int argc, char **argv)
 {
+    char cache[] = "/tmp/unreel-golden-XXXXXX";
     bool emulated = false;
     const char *all = getenv("UNREEL_TEST_LONG");
     if (argc > 1 && !strcmp(argv[1], "bf16") && !(all && *all)) {
@@ -31,13 +52,19 @@ int main(int argc, char **argv)
         return 77;
     }
     const unreel_log log = {watch, &emulated};
-    int code = argc < 3;
-    for (int i = 2; i < argc && !code; i++) {
+    int code = argc < 4 || !mkdtemp(cache);
+    for (int i = 3; i < argc && !code; i++) {
         unreel_options *options = unreel_options_create(&log);
         code = unreel_options_set(options, "device", "cuda") ||
                unreel_options_set(options, "dtype", argv[1]) ||
+               unreel_options_set(options, "device_cache", cache) ||
+               unreel_options_set(options, "device_without", argv[2]) ||
                unreel_check(options, argv[i], print, NULL);
         unreel_options_destroy(options);
+    }
+    if (remove_folder(cache) < 10 && !strstr(argv[2], "cublaslt")) {
+        puts("what was chosen was not kept\n0 passed, 1 failed");
+        code = 1;
     }
     if (!emulated)
         puts("another backend was used\n0 passed, 1 failed");

@@ -11,7 +11,7 @@
 
 enum { H = 4, W = 6, BLOCK = 3, LINES_MAX = 20000, LINE = 160 };
 
-struct recording {
+struct journal {
     char (*line)[LINE];
     int count;
     int steady; /* lines before the last block */
@@ -19,7 +19,7 @@ struct recording {
 
 static const char *golden;
 static const struct backend_ops *real;
-static struct recording *into;
+static struct journal *into;
 
 /* ---- the recorder ------------------------------------------------------------------------------ */
 
@@ -144,6 +144,66 @@ static void rec_picture(struct backend *b, const struct picture_target *target, 
     real->picture(b, target, x, scale, offset);
 }
 
+/* Fused operations count as what they stand for. */
+static void rec_add_gated_layer_norm(struct backend *b, const struct tensor *y, const struct tensor *x,
+                                     const struct tensor *a, const struct tensor *gate,
+                                     const struct tensor *scale, const struct tensor *shift, float eps,
+                                     float offset)
+{
+    note("add_gated", x, a, named("gate %d", gate != NULL, 0));
+    note("layer_norm", y, x, "");
+    real->add_gated_layer_norm(b, y, x, a, gate, scale, shift, eps, offset);
+}
+
+static void note_turned(struct tensor y, struct tensor x)
+{
+    note("rms_norm", &y, &x, named("%d", ACT_NONE, 0));
+    note("rope", &y, &y, "");
+}
+
+static void rec_store_qkv(struct backend *b, const struct store_qkv *s)
+{
+    for (int64_t i = 0, run; i < s->x_k.shape[0]; i += run) {
+        int64_t slot = s->slots[i];
+        for (run = 1; i + run < s->x_k.shape[0] && s->slots[i + run] == slot + run;)
+            run++;
+        struct tensor v = tensor_slice(s->v, 0, slot, run), x_v = tensor_slice(s->x_v, 0, i, run);
+        note_turned(tensor_slice(s->k, 0, slot, run), tensor_slice(s->x_k, 0, i, run));
+        note("copy", &v, &x_v, "");
+    }
+    if (s->q.data)
+        note_turned(s->q, s->x_q);
+    real->store_qkv(b, s);
+}
+
+static void rec_attention_held(struct backend *b, const struct tensor *y, const struct tensor *q,
+                               const struct tensor *k, const struct tensor *v, float scale,
+                               const struct tensor *held, int64_t count)
+{
+    struct tensor keys = tensor_slice(*k, 0, 0, count);
+    note("attention", q, &keys, named("bias %d", 0, 0));
+    real->attention_held(b, y, q, k, v, scale, held, count);
+}
+
+static void rec_rope_table(struct backend *b, const struct tensor *table, const struct tensor *start)
+{
+    note("rope_table", table, NULL, "");
+    real->rope_table(b, table, start);
+}
+
+static void rec_sinusoid(struct backend *b, const struct tensor *y, const struct tensor *timestep)
+{
+    note("sinusoid", y, timestep, "");
+    real->sinusoid(b, y, timestep);
+}
+
+static void rec_noise(struct backend *b, const struct tensor *x, const struct noise_key *key,
+                      uint64_t frame, uint32_t step)
+{
+    note("noise", x, NULL, named("frame %d step %d", (int)frame, (int)step));
+    real->noise(b, x, key, frame, step);
+}
+
 static const struct backend_ops *recorder(void)
 {
     static struct backend_ops ops;
@@ -162,16 +222,20 @@ static const struct backend_ops *recorder(void)
     ops.mul = rec_mul;
     ops.combine = rec_combine;
     ops.picture = rec_picture;
+    ops.pictures = NULL;
+    ops.rope_table = rec_rope_table;
+    ops.sinusoid = rec_sinusoid;
+    ops.noise = rec_noise;
+    ops.add_gated_layer_norm = real->add_gated_layer_norm ? rec_add_gated_layer_norm : NULL;
+    ops.store_qkv = real->store_qkv ? rec_store_qkv : NULL;
+    ops.attention_held = real->attention_held ? rec_attention_held : NULL;
+    ops.record_begin = NULL; /* every operation is to be seen */
     return &ops;
 }
 
 /* ---- what is recorded ---------------------------------------------------------------------------- */
 
-static int no_noise(void *opaque, float *x, int64_t frame, int frames, int step)
-{
-    memset(x, 0, (size_t)frames * H * W * LATENT_CHANNELS * sizeof *x);
-    return 0;
-}
+static const struct noise_key noise_key = {.seed = 7};
 
 /* Four blocks, the window computed again before the last; with guidance if `multi`. */
 static void denoise(struct backend *b, struct transformer *transformer, struct tensor text, bool multi)
@@ -182,7 +246,7 @@ static void denoise(struct backend *b, struct transformer *transformer, struct t
         .shift = 5, .context_noise = 20, .sampling_steps = 3, .sampling_shift = 5, .guidance_scale = 3,
     };
     block_plan_init(&config.plan, BLOCK, 0, 4 * BLOCK, false);
-    CHECK(rollout_open(&r, transformer, &config, (struct noise_source){no_noise, NULL}) == 0);
+    CHECK(rollout_open(&r, transformer, &config, (struct noise_source){.key = &noise_key}) == 0);
     rollout_set_text(&r, text, text);
     for (int block = 0; block < 4; block++) {
         if (block == 3) {
@@ -217,7 +281,7 @@ static void decode(struct backend *b)
     weights_close(weights);
 }
 
-static void record(struct recording *recording, const struct backend_config *machine)
+static void record(struct journal *recording, const struct backend_config *machine)
 {
     char path[4200];
     struct backend *b;
@@ -253,7 +317,7 @@ int main(int argc, char **argv)
         return 2;
     golden = argv[1];
     for (int bf16 = 0; bf16 < 2; bf16++) {
-        struct recording cpu = {0}, cuda = {0};
+        struct journal cpu = {0}, cuda = {0};
         struct backend_config machine = {.device = "cpu", .dtype = "f32", .threads = 1};
         record(&cpu, &machine);
         machine.device = "cuda";

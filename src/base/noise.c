@@ -1,4 +1,4 @@
-#include "model/noise.h"
+#include "base/noise.h"
 
 #include <math.h>
 

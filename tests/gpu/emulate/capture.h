@@ -1,0 +1,26 @@
+/* What a stream captures instead of running it: by kernels (cuda_runtime.h), copies (host/runtime.c)
+ * and the libraries' stand-ins. One capture at a time, for the one stream of a backend. */
+#pragma once
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct emulated_calls;
+
+void emulate_capture_begin(void);
+bool emulate_capturing(void);
+
+/* Keeps a call; `drop` frees what it needs. */
+void emulate_capture(void (*run)(void *opaque), void (*drop)(void *opaque), void *opaque);
+struct emulated_calls *emulate_capture_end(void);
+
+void emulate_calls_run(struct emulated_calls *calls);
+void emulate_calls_ref(struct emulated_calls *calls);
+void emulate_calls_unref(struct emulated_calls *calls);
+
+#ifdef __cplusplus
+}
+#endif
