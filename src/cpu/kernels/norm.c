@@ -1,4 +1,8 @@
+#include <float.h>
+
 #include "cpu/kernels/simd.h"
+
+#define LOG2_E 1.44269504f
 
 /* Sum of x - middle or of its squares. Four vectors of sums: enough to hide the latency of
  * additions, and the rounding errors of long rows stay small whatever the compiler makes of it. */
@@ -161,42 +165,64 @@ void KERNEL(rope)(struct cpu_row y, struct cpu_row x, const float *turn, int64_t
     }
 }
 
-#define LANES 16 /* of a maximum */
+/* ---- softmax ------------------------------------------------------------------------------ */
 
-float KERNEL(scale_max)(float *x, float scale, const float *bias, float most, int64_t n)
+/* x * scale + bias, to base 2. */
+static ALWAYS_INLINE void add_bias(float *x, int64_t ldx, int64_t rows, int64_t n, float scale,
+                                   const float *bias)
 {
-    if (bias) {
+    for (int64_t r = 0; r < rows; r++, x += ldx) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            x[i] = x[i] * scale + bias[i];
-    } else {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            x[i] *= scale;
+            x[i] = x[i] * scale + (bias ? bias[r - i] * LOG2_E : 0);
     }
-    float lane[LANES];
-    int64_t whole = n / LANES * LANES;
-    for (int j = 0; j < LANES; j++)
-        lane[j] = most;
-    for (int64_t i = 0; i < whole; i += LANES) {
-#pragma omp simd
-        for (int j = 0; j < LANES; j++)
-            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-    }
-    for (int64_t i = whole; i < n; i++)
-        most = x[i] > most ? x[i] : most;
-    for (int j = 0; j < LANES; j++)
-        most = lane[j] > most ? lane[j] : most;
-    return most;
 }
 
-float KERNEL(exp_sum)(float *x, float most, int64_t n)
+/* Rows four at a time, so that maxima are loaded and stored less often. */
+static ALWAYS_INLINE void column_maxima(float *most, const float *x, int64_t ldx, int64_t rows,
+                                        int64_t n)
 {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
-        x[i] = exp_f32(x[i] - most);
-        sum += x[i];
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4, x += 4 * ldx) {
+        const float *x1 = x + ldx, *x2 = x1 + ldx, *x3 = x2 + ldx;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            float a = x[i] > x1[i] ? x[i] : x1[i], b = x2[i] > x3[i] ? x2[i] : x3[i];
+            a = a > b ? a : b;
+            most[i] = a > most[i] ? a : most[i];
+        }
     }
-    return sum;
+    for (; r < rows; r++, x += ldx) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            most[i] = x[i] > most[i] ? x[i] : most[i];
+    }
+}
+
+void KERNEL(softmax)(float *x, int64_t ldx, int64_t rows, int64_t n, float scale, const float *bias,
+                     float *most, float *sum, float *fade)
+{
+    float highest[CPU_SOFTMAX_COLUMNS];
+    scale *= LOG2_E;
+    if (bias || scale < 0) {
+        add_bias(x, ldx, rows, n, scale, bias);
+        scale = 1;
+    }
+    for (int64_t i = 0; i < n; i++)
+        highest[i] = -FLT_MAX;
+    column_maxima(highest, x, ldx, rows, n);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float now = highest[i] * scale > most[i] ? highest[i] * scale : most[i];
+        fade[i] = exp2_f32(most[i] - now);
+        sum[i] *= fade[i];
+        most[i] = now;
+    }
+    for (int64_t r = 0; r < rows; r++, x += ldx) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            x[i] = exp2_f32(x[i] * scale - most[i]);
+            sum[i] += x[i];
+        }
+    }
 }

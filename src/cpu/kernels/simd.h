@@ -129,6 +129,23 @@ static ALWAYS_INLINE float exp_f32(float x)
            bits_float((uint32_t)(whole - half + 127) << 23);
 }
 
+/* 2^x to 2e-7 of its size for x in [-126, 127]; 2^-126 below, NaN stays. A polynomial (minimax) of
+ * the distance to the next whole number, which an addition finds and brings to where exponents are. */
+static ALWAYS_INLINE float exp2_f32(float x)
+{
+    const float round = 12582912 + 127; /* 1.5 * 2^23 and the exponents' bias */
+    x = x < -126 ? -126 : x;
+    float shifted = x + round;
+    float r = x - (shifted - round);
+    float p = 0.00132764725f;
+    p = p * r + 0.00967554096f;
+    p = p * r + 0.0555071309f;
+    p = p * r + 0.240221202f;
+    p = p * r + 0.693146944f;
+    p = p * r + 1.00000012f;
+    return p * bits_float(float_bits(shifted) << 23);
+}
+
 /* tanh x to 2e-7 of its size: Cephes' polynomial near 0, (1 - e) / (1 + e) with e = exp(-2 |x|)
  * elsewhere. */
 static ALWAYS_INLINE float tanh_f32(float x)
@@ -204,10 +221,13 @@ void KERNEL(layer_norm)(struct cpu_row y, struct cpu_row x, const float *scale, 
                         float eps, float scale_offset, int64_t n);
 void KERNEL(rope)(struct cpu_row y, struct cpu_row x, const float *turn, int64_t heads,
                   int64_t width, const float *gain, float eps);
-float KERNEL(scale_max)(float *x, float scale, const float *bias, float most, int64_t n);
-float KERNEL(exp_sum)(float *x, float most, int64_t n);
+void KERNEL(softmax)(float *x, int64_t ldx, int64_t rows, int64_t n, float scale, const float *bias,
+                     float *most, float *sum, float *fade);
 void KERNEL(gemm)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
                   struct cpu_row w, int64_t ldw);
+void KERNEL(gemm_columns)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
+                          const float *w, int64_t ldw);
+void KERNEL(panels)(float *y, struct cpu_row x, int64_t ldx, int64_t n, int64_t k);
 void KERNEL(transpose)(float *y, int64_t ldy, struct cpu_row x, int64_t ldx, int64_t n, int64_t k);
 void KERNEL(picture_packed)(uint8_t *y, bool bgrx, struct cpu_row x, int64_t n, float scale,
                             float offset);
