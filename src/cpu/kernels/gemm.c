@@ -111,19 +111,31 @@ void KERNEL(transpose)(float *y, int64_t ldy, struct cpu_row x, int64_t ldx, int
     }
 }
 
+static ALWAYS_INLINE void panel_row(float *y, struct cpu_row x, const int64_t count)
+{
+    const float *from32 = x.data;
+    const uint16_t *from16 = x.data;
+    if (x.type == TENSOR_F32) {
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            y[i] = from32[i];
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            y[i] = bits_float((uint32_t)from16[i] << 16);
+    }
+}
+
 void KERNEL(panels)(float *y, struct cpu_row x, int64_t ldx, int64_t n, int64_t k)
 {
-    for (int64_t i = 0; i < n; i++) {
-        struct cpu_row row = cpu_row_at(x, i * ldx);
-        float *to = y + i * GEMM_WIDTH;
-        for (int64_t j = 0; j < k; j += GEMM_WIDTH, to += n * GEMM_WIDTH) {
-            int64_t count = k - j < GEMM_WIDTH ? k - j : GEMM_WIDTH;
-            if (x.type == TENSOR_BF16)
-                row_load(row, j, count, to);
-            else
-                __builtin_memcpy(to, (const float *)row.data + j, (size_t)count * sizeof *to);
-            for (int64_t rest = count; rest < GEMM_WIDTH; rest++)
-                to[rest] = 0;
-        }
+    for (int64_t i = 0; i < n; i++, x = cpu_row_at(x, ldx), y += GEMM_WIDTH) {
+        int64_t j = 0;
+        for (; j + GEMM_WIDTH <= k; j += GEMM_WIDTH)
+            panel_row(y + j * n, cpu_row_at(x, j), GEMM_WIDTH);
+        if (j == k)
+            continue;
+        panel_row(y + j * n, cpu_row_at(x, j), k - j);
+        for (int64_t rest = k - j; rest < GEMM_WIDTH; rest++)
+            y[j * n + rest] = 0;
     }
 }

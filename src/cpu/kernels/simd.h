@@ -130,7 +130,8 @@ static ALWAYS_INLINE float exp_f32(float x)
 }
 
 /* 2^x to 2e-7 of its size for x in [-126, 127]; 2^-126 below, NaN stays. A polynomial (minimax) of
- * the distance to the next whole number, which an addition finds and brings to where exponents are. */
+ * the distance to the next whole number, which an addition finds and brings to where exponents are.
+ */
 static ALWAYS_INLINE float exp2_f32(float x)
 {
     const float round = 12582912 + 127; /* 1.5 * 2^23 and the exponents' bias */
