@@ -8,9 +8,10 @@
 
 #include "cpu/cpu.h"
 
-#define QUERIES 480 /* a block, at most; its sums and a block of keys stay in the second-level cache */
-#define GROUP 96    /* queries whose scores stay in the first-level cache */
-#define KEYS 120    /* a block */
+#define QUERIES                                                                                    \
+    480          /* a block, at most; its sums and a block of keys stay in the second-level cache */
+#define GROUP 96 /* queries whose scores stay in the first-level cache */
+#define KEYS 120 /* a block */
 /* GROUP is a multiple of every gemm_width, GROUP and KEYS are of every gemm_rows. */
 
 struct attention {
@@ -41,8 +42,9 @@ static size_t lay_out(const struct attention *a, struct workspace *work, float *
         float **part;
         size_t count;
     } parts[] = {
-        {&work->q, queries * width},   {&work->k, KEYS * (size_t)a->stride}, {&work->v, KEYS * width},
-        {&work->scores, KEYS * GROUP}, {&work->out, queries * width},        {&work->most, queries},
+        {&work->q, queries * width},   {&work->k, KEYS * (size_t)a->stride},
+        {&work->v, KEYS * width},      {&work->scores, KEYS * GROUP},
+        {&work->out, queries * width}, {&work->most, queries},
         {&work->sum, queries},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
@@ -82,8 +84,8 @@ static void load_keys(const struct attention *a, struct workspace *work, int64_t
 }
 
 /* Queries [first, first + count) of the block meet a block of keys. */
-static void add_keys(const struct attention *a, struct workspace *work, int64_t first, int64_t count,
-                     const float *bias, int64_t keys)
+static void add_keys(const struct attention *a, struct workspace *work, int64_t first,
+                     int64_t count, const float *bias, int64_t keys)
 {
     const struct cpu_kernels *kernels = a->cpu->kernels;
     const int64_t d = a->q->shape[2], panel = kernels->gemm_width;
@@ -97,8 +99,8 @@ static void add_keys(const struct attention *a, struct workspace *work, int64_t 
                      work->sum + first, fade);
     for (int64_t i = 0; i < count; i++)
         if (fade[i] != 1)
-            kernels->combine(out + i * a->width, 1, &fade[i],
-                             &(const float *){out + i * a->width}, a->width);
+            kernels->combine(out + i * a->width, 1, &fade[i], &(const float *){out + i * a->width},
+                             a->width);
     for (int64_t j = 0; j < a->width; j += panel)
         kernels->gemm_columns(out + j, a->width, work->scores, GROUP, count, keys,
                               work->v + j * keys, panel);

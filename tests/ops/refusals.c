@@ -230,9 +230,16 @@ static void test_imitation(void)
         CHECK(i || (test_message[0] == '0' + UNREEL_LOG_INFO && strstr(test_message, "bf16")));
         backend_close(b);
         choice.bf16 = 1;
+        choice.widens = -1;
         lines = 0;
         CHECK(cpu_open_as(&b, &config, &(unreel_log){last_line, NULL}, &choice) == 0);
         CHECK(b->compute == (i == 2 ? TENSOR_F32 : TENSOR_BF16) && !b->round_bf16 && !lines);
+        CHECK(!cpu_of(b)->widens);
+        backend_close(b);
+        choice.widens = 1;
+        CHECK(cpu_open_as(&b, &config, &(unreel_log){last_line, NULL}, &choice) == 0);
+        CHECK(cpu_of(b)->widens == (i < 2) && lines == (i < 2));
+        CHECK(i == 2 || (test_message[0] == '0' + UNREEL_LOG_DEBUG && strstr(test_message, "f32")));
         backend_close(b);
     }
 }
