@@ -18,14 +18,13 @@ struct gauge {
 #if defined(__x86_64__)
 /* Twelve accumulators hide the latency of two units. */
 #define TWELVE(instruction, r)                                                                     \
-    instruction " %%" r "12, %%" r "13, %%" r "0\n" instruction " %%" r "12, %%" r "13, %%" r      \
-                "1\n" instruction " %%" r "12, %%" r "13, %%" r "2\n" instruction " %%" r          \
-                "12, %%" r "13, %%" r "3\n" instruction " %%" r "12, %%" r "13, %%" r              \
-                "4\n" instruction " %%" r "12, %%" r "13, %%" r "5\n" instruction " %%" r          \
-                "12, %%" r "13, %%" r "6\n" instruction " %%" r "12, %%" r "13, %%" r              \
-                "7\n" instruction " %%" r "12, %%" r "13, %%" r "8\n" instruction " %%" r          \
-                "12, %%" r "13, %%" r "9\n" instruction " %%" r "12, %%" r "13, %%" r              \
-                "10\n" instruction " %%" r "12, %%" r "13, %%" r "11\n"
+    instruction " %%" r "12, %%" r "13, %%" r "0\n" instruction " %%" r "12, %%" r "13, %%" r "1\n"  \
+    instruction " %%" r "12, %%" r "13, %%" r "2\n" instruction " %%" r "12, %%" r "13, %%" r "3\n"  \
+    instruction " %%" r "12, %%" r "13, %%" r "4\n" instruction " %%" r "12, %%" r "13, %%" r "5\n"  \
+    instruction " %%" r "12, %%" r "13, %%" r "6\n" instruction " %%" r "12, %%" r "13, %%" r "7\n"  \
+    instruction " %%" r "12, %%" r "13, %%" r "8\n" instruction " %%" r "12, %%" r "13, %%" r "9\n"  \
+    instruction " %%" r "12, %%" r "13, %%" r "10\n"                                                 \
+    instruction " %%" r "12, %%" r "13, %%" r "11\n"
 
 #define CLEAR(r) "vpxor %%xmm12, %%xmm12, %%xmm12\nvpxor %%xmm13, %%xmm13, %%xmm13\n"
 
@@ -124,7 +123,6 @@ double cpu_peak_measure(struct cpu_backend *cpu, enum cpu_peak peak, const char 
     return best;
 }
 
-/* Seconds of a piece of a millisecond's work, the best of a few in turns: nobody disturbs all. */
 static double seconds_of(const struct gauge *gauge, long rounds)
 {
     double begun = clock_seconds();
@@ -132,6 +130,7 @@ static double seconds_of(const struct gauge *gauge, long rounds)
     return clock_seconds() - begun;
 }
 
+/* In turns, some 30 us each, so that other work on the machine does not disturb all of one kind. */
 bool cpu_widens(void)
 {
     struct gauge gauge[2];
