@@ -4,6 +4,19 @@
 
 #define LOG2_E 1.44269504f
 
+/* By halves: a chain of additions would take as long as all the rest of a short row. */
+static ALWAYS_INLINE float sum_lanes(vector_f32 x)
+{
+    float lane[VECTOR_FLOATS];
+    *(vector_f32 *)lane = x;
+#pragma GCC unroll 4
+    for (int half = VECTOR_FLOATS / 2; half; half /= 2)
+#pragma omp simd
+        for (int j = 0; j < half; j++)
+            lane[j] += lane[j + half];
+    return lane[0];
+}
+
 /* Sum of x - middle or of its squares. Four vectors of sums: enough to hide the latency of
  * additions, and the rounding errors of long rows stay small whatever the compiler makes of it. */
 static ALWAYS_INLINE float sum_f32(const float *x, int64_t n, float middle, const bool squared)
@@ -30,10 +43,7 @@ static ALWAYS_INLINE float sum_f32(const float *x, int64_t n, float middle, cons
         float d = x[i] - middle;
         rest += squared ? d * d : d;
     }
-    vector_f32 all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    for (int j = 0; j < VECTOR_FLOATS; j++)
-        rest += all[j];
-    return rest;
+    return rest + sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 static float sum_row(struct cpu_row x, int64_t n, float middle, const bool squared)
@@ -71,19 +81,12 @@ void KERNEL(rms_norm)(struct cpu_row y, struct cpu_row x, const float *gain, flo
     }
 }
 
-/* 1 / max(sqrt(mean(x^2) + eps), 1e-12 / sqrt(n)) of a short row of floats. */
-static ALWAYS_INLINE float inverse_rms_f32(const float *x, float eps, int64_t n)
-{
-    float rms = sqrtf(sum_f32(x, n, 0, true) / (float)n + eps), least = 1e-12f / sqrtf((float)n);
-    return 1 / (rms < least ? least : rms);
-}
-
-/* Short rows (the channels of a pixel) are taken several at a time, so that loading, activation and
- * storing run over whole vectors whatever the row's length. */
+/* Short rows (the channels of a pixel) are taken several at a time, so that loading, roots,
+ * activation and storing run over whole vectors whatever the row's length. */
 void KERNEL(rms_norm_rows)(struct cpu_row y, struct cpu_row x, const float *gain, float eps,
                            int64_t rows, int64_t n, enum activation act)
 {
-    float in[CHUNK], out[CHUNK];
+    float in[CHUNK], out[CHUNK], inverse[CHUNK], least = 1e-12f / sqrtf((float)n);
     int64_t group = CHUNK / n;
     if (group < 2) {
         for (int64_t r = 0; r < rows; r++)
@@ -93,12 +96,19 @@ void KERNEL(rms_norm_rows)(struct cpu_row y, struct cpu_row x, const float *gain
     for (int64_t r = 0; r < rows; r += group) {
         int64_t count = rows - r < group ? rows - r : group;
         const float *from = row_load(x, r * n, count * n, in);
+        for (int64_t k = 0; k < count; k++)
+            inverse[k] = sum_f32(from + k * n, n, 0, true);
+#pragma omp simd
+        for (int64_t k = 0; k < count; k++) { /* as inverse_rms() */
+            float rms = sqrtf(inverse[k] / (float)n + eps);
+            inverse[k] = 1 / (rms < least ? least : rms);
+        }
         for (int64_t k = 0; k < count; k++) {
             const float *row = from + k * n;
-            float inverse = inverse_rms_f32(row, eps, n), *to = out + k * n;
+            float *to = out + k * n;
 #pragma omp simd
             for (int64_t i = 0; i < n; i++)
-                to[i] = row[i] * inverse * gain[i];
+                to[i] = row[i] * inverse[k] * gain[i];
         }
         float *to = row_target(y, r * n, out);
         activate_f32(to, out, count * n, act);
