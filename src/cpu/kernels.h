@@ -40,8 +40,8 @@ struct cpu_kernels {
 
     /* Softmax in pieces, down n columns (at most CPU_SOFTMAX_COLUMNS) of x [rows, n], rows ldx
      * apart. Scores are s = (x * scale + bias[row - column]) * log2 e, bias NULL: 0. A column's
-     * `most` grows to its highest score, fade = 2^(most before - most), x becomes 2^(s - most) and
-     * sum becomes sum * fade + sum of x. */
+     * `most` grows to its highest score, x becomes 2^(s - most) and sum becomes sum * fade + sum of
+     * x, where fade = 2^(most before - most), 1 if there was nothing to fade. */
     void (*softmax)(float *x, int64_t ldx, int64_t rows, int64_t n, float scale, const float *bias,
                     float *most, float *sum, float *fade);
 

@@ -224,7 +224,7 @@ void KERNEL(softmax)(float *x, int64_t ldx, int64_t rows, int64_t n, float scale
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         float now = highest[i] * scale > most[i] ? highest[i] * scale : most[i];
-        fade[i] = exp2_f32(most[i] - now);
+        fade[i] = sum[i] > 0 ? exp2_f32(most[i] - now) : 1;
         sum[i] *= fade[i];
         most[i] = now;
     }
