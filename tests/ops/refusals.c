@@ -3,6 +3,7 @@
 #include "ops.h"
 
 #include "cpu/cpu.h"
+#include "cpu/peak.h"
 
 /* One test asks for more memory than there is. */
 const char *__asan_default_options(void);
@@ -244,11 +245,28 @@ static void test_imitation(void)
     }
 }
 
+/* The choice agrees with the peaks that a longer measurement finds. */
+static void test_widens(void)
+{
+    struct backend *b;
+    struct backend_config config = {"cpu", "f32", 1};
+    if (cpu_open_as(&b, &config, &test_log, &(struct cpu_choice){0}) < 0)
+        exit(1);
+    double f32 = cpu_peak_measure(cpu_of(b), CPU_PEAK_MULTIPLY_ADD, NULL);
+    double dot = cpu_peak_measure(cpu_of(b), CPU_PEAK_BF16_DOT, NULL);
+    double amx = cpu_peak_measure(cpu_of(b), CPU_PEAK_AMX, NULL);
+    for (int i = 0; i < 5; i++)
+        CHECK_MSG(cpu_widens() == (f32 >= dot && f32 >= amx), "f32 %g, dot %g, AMX %g FLOP/s", f32,
+                  dot, amx);
+    backend_close(b);
+}
+
 int main(int argc, char **argv)
 {
     ops_options(argc, argv);
     ops_run("refusals", true, test_all);
     test_open();
     test_imitation();
+    test_widens();
     return test_end();
 }
