@@ -8,10 +8,9 @@
 
 #include "cpu/cpu.h"
 
-#define QUERIES                                                                                    \
-    480          /* a block, at most; its sums and a block of keys stay in the second-level cache */
-#define GROUP 96 /* queries whose scores stay in the first-level cache */
-#define KEYS 120 /* a block */
+#define QUERIES 480 /* a block, at most: its sums stay in the second-level cache */
+#define GROUP 96    /* queries whose scores stay near the first-level cache */
+#define KEYS 120    /* a block */
 /* GROUP is a multiple of every gemm_width, GROUP and KEYS are of every gemm_rows. */
 
 struct attention {
