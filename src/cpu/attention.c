@@ -1,12 +1,17 @@
 /* Attention, plain: blocks of queries meet blocks of keys, with a running maximum and sum for each
- * query (softmax in one pass over the keys), everything in f32. */
-#include <math.h>
+ * query (softmax in one pass over the keys), everything in f32.
+ *
+ * Scores are kept as [keys, queries]: keys are rows as they come, only queries are turned around,
+ * once; and a vector holds several queries, so that neither maximum nor sum goes across one. */
+#include <float.h>
 #include <string.h>
 
 #include "cpu/cpu.h"
 
-#define QUERIES 480 /* at most, a block */
-#define KEYS 128    /* a block; a multiple of every gemm_width */
+#define QUERIES 480 /* a block, at most: its sums stay in the second-level cache */
+#define GROUP 96    /* queries whose scores stay near the first-level cache */
+#define KEYS 120    /* a block */
+/* GROUP is a multiple of every gemm_width, GROUP and KEYS are of every gemm_rows. */
 
 struct attention {
     struct cpu_backend *cpu;
@@ -15,14 +20,15 @@ struct attention {
     const struct tensor *bias;
     int64_t queries, blocks; /* of one head */
     int64_t width;           /* D, rounded up to whole panels */
+    int64_t stride;          /* of keys: an odd number of cache lines, D not being one */
 };
 
 /* A thread's memory. */
 struct workspace {
-    float *q;          /* [queries, width] */
-    float *k;          /* [KEYS / panel, D, panel]: transposed */
+    float *q;          /* [queries / panel, D, panel]: transposed */
+    float *k;          /* [KEYS, stride] */
     float *v;          /* [width / panel, KEYS, panel] */
-    float *scores;     /* [queries, KEYS] */
+    float *scores;     /* [KEYS, GROUP] */
     float *out;        /* [queries, width], not yet divided by sum */
     float *most, *sum; /* [queries] */
 };
@@ -30,13 +36,15 @@ struct workspace {
 static size_t lay_out(const struct attention *a, struct workspace *work, float *memory)
 {
     size_t width = (size_t)a->width, at = 0;
+    size_t queries = (size_t)(a->queries + GROUP - 1) / GROUP * GROUP;
     struct {
         float **part;
         size_t count;
     } parts[] = {
-        {&work->q, QUERIES * width},     {&work->k, width * KEYS},      {&work->v, KEYS * width},
-        {&work->scores, QUERIES * KEYS}, {&work->out, QUERIES * width}, {&work->most, QUERIES},
-        {&work->sum, QUERIES},
+        {&work->q, queries * width},   {&work->k, KEYS * (size_t)a->stride},
+        {&work->v, KEYS * width},      {&work->scores, KEYS * GROUP},
+        {&work->out, queries * width}, {&work->most, queries},
+        {&work->sum, queries},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (memory)
@@ -51,73 +59,50 @@ static struct cpu_row head_row(const struct tensor *t, int64_t token, int64_t he
     return cpu_row_of(t, token * t->stride[0] + head * t->stride[1]);
 }
 
-/* rows [count, width] of a head as f32, zeros past D */
-static void load_rows(const struct attention *a, float *to, const struct tensor *t, int64_t first,
-                      int64_t count, int64_t head)
+/* Columns past the last query are zeros: they are computed with, not used. */
+static void load_queries(const struct attention *a, struct workspace *work, int64_t head,
+                         int64_t query, int64_t queries)
 {
-    int64_t d = t->shape[2];
-    for (int64_t i = 0; i < count; i++, to += a->width) {
-        a->cpu->kernels->convert((struct cpu_row){to, TENSOR_F32}, head_row(t, first + i, head), d);
-        memset(to + d, 0, (size_t)(a->width - d) * sizeof *to);
-    }
+    const int64_t d = a->q->shape[2], panel = a->cpu->kernels->gemm_width;
+    if (queries % panel)
+        memset(work->q + queries / panel * panel * d, 0, (size_t)(panel * d) * sizeof(float));
+    for (int64_t j = 0; j < queries; j += panel)
+        a->cpu->kernels->transpose(work->q + j * d, panel, head_row(a->q, query + j, head),
+                                   a->q->stride[0], queries - j < panel ? queries - j : panel, d);
 }
 
-/* scores [queries, keys] -> probabilities relative to the running maximum */
-static void soften(const struct attention *a, struct workspace *work, int64_t head, int64_t query,
-                   int64_t queries, int64_t key, int64_t keys)
-{
-    const struct cpu_kernels *kernels = a->cpu->kernels;
-    for (int64_t i = 0; i < queries; i++) {
-        const float *bias = NULL;
-        float *row = work->scores + i * KEYS, *out = work->out + i * a->width;
-        if (a->bias) /* entry j - i + Lq - 1 */
-            bias = (const float *)a->bias->data + head * a->bias->stride[0] + key - (query + i) +
-                   a->q->shape[0] - 1;
-        float most = kernels->scale_max(row, a->scale, bias, work->most[i], keys);
-        float fade = expf(work->most[i] - most);
-        work->sum[i] = work->sum[i] * fade + kernels->exp_sum(row, most, keys);
-        if (fade != 1)
-            kernels->combine(out, 1, &fade, &(const float *){out}, a->width);
-        work->most[i] = most;
-    }
-}
-
-/* Keys and values in panels as wide as a product: rows of a whole block lie a power of two apart and
- * would share a few sets of the first-level cache. */
 static void load_keys(const struct attention *a, struct workspace *work, int64_t head, int64_t key,
                       int64_t keys)
 {
     const struct cpu_kernels *kernels = a->cpu->kernels;
-    const int64_t d = a->q->shape[2], panel = kernels->gemm_width;
-    for (int64_t j = 0; j < keys; j += panel)
-        kernels->transpose(work->k + j * d, panel, head_row(a->k, key + j, head), a->k->stride[0],
-                           keys - j < panel ? keys - j : panel, d);
-    for (int64_t j = 0; j < d; j += panel) {
-        int64_t count = d - j < panel ? d - j : panel;
-        float *to = work->v + j * KEYS;
-        for (int64_t i = 0; i < keys; i++, to += panel) {
-            kernels->convert((struct cpu_row){to, TENSOR_F32},
-                             cpu_row_at(head_row(a->v, key + i, head), j), count);
-            for (int64_t rest = count; rest < panel; rest++)
-                to[rest] = 0;
-        }
-    }
+    const int64_t d = a->q->shape[2];
+    for (int64_t i = 0; i < keys; i++)
+        kernels->convert((struct cpu_row){work->k + i * a->stride, TENSOR_F32},
+                         head_row(a->k, key + i, head), d);
+    kernels->panels(work->v, head_row(a->v, key, head), a->v->stride[0], keys, d);
 }
 
-static void add_keys(const struct attention *a, struct workspace *work, int64_t head, int64_t query,
-                     int64_t queries, int64_t key, int64_t keys)
+/* Queries [first, first + count) of the block meet a block of keys. */
+static void add_keys(const struct attention *a, struct workspace *work, int64_t first,
+                     int64_t count, const float *bias, int64_t keys)
 {
     const struct cpu_kernels *kernels = a->cpu->kernels;
     const int64_t d = a->q->shape[2], panel = kernels->gemm_width;
-    load_keys(a, work, head, key, keys);
-    memset(work->scores, 0, (size_t)(queries * KEYS) * sizeof(float));
-    for (int64_t j = 0; j < keys; j += panel)
-        kernels->gemm(work->scores + j, KEYS, work->q, a->width, queries, d,
-                      (struct cpu_row){work->k + j * d, TENSOR_F32}, panel);
-    soften(a, work, head, query, queries, key, keys);
+    const int64_t columns = (count + panel - 1) / panel * panel;
+    float *out = work->out + first * a->width, fade[GROUP];
+    memset(work->scores, 0, (size_t)(keys * GROUP) * sizeof(float));
+    for (int64_t j = 0; j < columns; j += panel)
+        kernels->gemm(work->scores + j, GROUP, work->k, a->stride, keys, d,
+                      (struct cpu_row){work->q + (first + j) * d, TENSOR_F32}, panel);
+    kernels->softmax(work->scores, GROUP, keys, count, a->scale, bias, work->most + first,
+                     work->sum + first, fade);
+    for (int64_t i = 0; i < count; i++)
+        if (fade[i] != 1)
+            kernels->combine(out + i * a->width, 1, &fade[i], &(const float *){out + i * a->width},
+                             a->width);
     for (int64_t j = 0; j < a->width; j += panel)
-        kernels->gemm(work->out + j, a->width, work->scores, KEYS, queries, keys,
-                      (struct cpu_row){work->v + j * KEYS, TENSOR_F32}, panel);
+        kernels->gemm_columns(out + j, a->width, work->scores, GROUP, count, keys,
+                              work->v + j * keys, panel);
 }
 
 static void attend(const struct attention *a, struct workspace *work, int64_t index)
@@ -125,15 +110,22 @@ static void attend(const struct attention *a, struct workspace *work, int64_t in
     const struct cpu_kernels *kernels = a->cpu->kernels;
     int64_t head = index / a->blocks, query = index % a->blocks * a->queries;
     int64_t left = a->q->shape[0] - query, queries = left < a->queries ? left : a->queries;
-    load_rows(a, work->q, a->q, query, queries, head);
+    load_queries(a, work, head, query, queries);
     memset(work->out, 0, (size_t)(queries * a->width) * sizeof(float));
     for (int64_t i = 0; i < queries; i++) {
-        work->most[i] = -INFINITY;
+        work->most[i] = -FLT_MAX;
         work->sum[i] = 0;
     }
     for (int64_t key = 0; key < a->k->shape[0]; key += KEYS) {
-        int64_t keys = a->k->shape[0] - key;
-        add_keys(a, work, head, query, queries, key, keys < KEYS ? keys : KEYS);
+        int64_t rest = a->k->shape[0] - key, keys = rest < KEYS ? rest : KEYS;
+        load_keys(a, work, head, key, keys);
+        for (int64_t i = 0; i < queries; i += GROUP) {
+            const float *bias = NULL; /* entry j - i + Lq - 1 */
+            if (a->bias)
+                bias = (const float *)a->bias->data + head * a->bias->stride[0] + key -
+                       (query + i) + a->q->shape[0] - 1;
+            add_keys(a, work, i, queries - i < GROUP ? queries - i : GROUP, bias, keys);
+        }
     }
     for (int64_t i = 0; i < queries; i++) {
         float *out = work->out + i * a->width, part = 1 / work->sum[i];
@@ -156,13 +148,19 @@ void cpu_attention(struct backend *b, const struct tensor *y, const struct tenso
                    const struct tensor *k, const struct tensor *v, float scale,
                    const struct tensor *relative_bias)
 {
-    struct attention a = {cpu_of(b), y, q, k, v, scale, relative_bias, .queries = QUERIES};
-    int64_t panel = a.cpu->kernels->gemm_width, heads = q->shape[1];
+    struct attention a = {cpu_of(b), y, q, k, v, scale, relative_bias};
+    int64_t panel = a.cpu->kernels->gemm_width, rows = a.cpu->kernels->gemm_rows;
+    int64_t heads = q->shape[1], length = q->shape[0];
     a.width = (q->shape[2] + panel - 1) / panel * panel;
-    /* Smaller blocks turn keys around more often, but give every thread work. */
-    while (a.queries > 48 && heads * ((q->shape[0] + a.queries - 1) / a.queries) < 2 * b->threads)
-        a.queries /= 2;
-    a.blocks = (q->shape[0] + a.queries - 1) / a.queries;
+    a.stride = ((q->shape[2] + 15) / 16 | 1) * 16;
+    /* Smaller blocks load keys more often, but give every thread work. */
+    int64_t least = b->threads > 1 ? (2 * b->threads + heads - 1) / heads : 1;
+    a.blocks = (length + QUERIES - 1) / QUERIES;
+    a.blocks = a.blocks < least ? least : a.blocks;
+    a.queries = ((length + a.blocks - 1) / a.blocks + rows - 1) / rows * rows;
+    if (a.queries > GROUP) /* whole groups */
+        a.queries = (a.queries + GROUP - 1) / GROUP * GROUP;
+    a.blocks = (length + a.queries - 1) / a.queries;
     struct workspace sizes;
     if (cpu_scratch_reserve(a.cpu, lay_out(&a, &sizes, NULL)))
         thread_pool_run(a.cpu->pool, heads * a.blocks, 1, attend_range, &a);

@@ -213,8 +213,15 @@ int cpu_open_as(struct backend **backend, const struct backend_config *config,
     cpu->isa = isa;
     cpu->kernels = cpu_isa_kernels(isa);
     int code = choose_type(b, config->dtype, choice->bf16 ? choice->bf16 > 0 : cpu_prefers_bf16());
+    if (!code && b->compute == TENSOR_BF16)
+        cpu->widens = choice->widens ? choice->widens > 0 : cpu_widens();
     if (!code)
         code = choose_heavy(cpu, choice->heavy);
+    if (!code && cpu->widens)
+        log_write(
+            &b->log, UNREEL_LOG_DEBUG,
+            "dtype bf16: weights and activations are kept as bf16 and multiplied as f32, which "
+            "is faster on this machine");
     if (!code) {
         cpu->scratch = calloc((size_t)b->threads, sizeof *cpu->scratch);
         cpu->pool = thread_pool_create(b->threads);

@@ -14,6 +14,7 @@ struct cpu_row {
 
 /* Floats that cpu_kernels.gemm multiplies a row of weights by at once are never more than this. */
 #define CPU_GEMM_WIDTH_MAX 32
+#define CPU_SOFTMAX_COLUMNS 96
 
 struct cpu_kernels {
     /* Unless said otherwise y may be x: the same memory, type and place. */
@@ -37,9 +38,12 @@ struct cpu_kernels {
     void (*rope)(struct cpu_row y, struct cpu_row x, const float *turn, int64_t heads,
                  int64_t width, const float *gain, float eps);
 
-    /* Softmax in pieces: x = x * scale + bias (NULL: 0), returns max(x, most). */
-    float (*scale_max)(float *x, float scale, const float *bias, float most, int64_t n);
-    float (*exp_sum)(float *x, float most, int64_t n); /* x = exp(x - most), returns its sum */
+    /* Softmax in pieces, down n columns (at most CPU_SOFTMAX_COLUMNS) of x [rows, n], rows ldx
+     * apart. Scores are s = (x * scale + bias[row - column]) * log2 e, bias NULL: 0. A column's
+     * `most` grows to its highest score, x becomes 2^(s - most) and sum becomes sum * fade + sum of
+     * x, where fade = 2^(most before - most), 1 if there was nothing to fade. */
+    void (*softmax)(float *x, int64_t ldx, int64_t rows, int64_t n, float scale, const float *bias,
+                    float *most, float *sum, float *fade);
 
     /* y [m, gemm_width] += x [m, k] w [k, gemm_width]: rows ldy, ldx, ldw elements apart. w is f32
      * or bf16; nothing overlaps. */
@@ -47,6 +51,11 @@ struct cpu_kernels {
     int gemm_rows; /* m is best a multiple of this */
     void (*gemm)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
                  struct cpu_row w, int64_t ldw);
+    /* The same with x [k, m], rows ldx apart. */
+    void (*gemm_columns)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
+                         const float *w, int64_t ldw);
+    /* y [panels, n, gemm_width] = x [n, k] cut into panels of columns, filled up with zeros. */
+    void (*panels)(float *y, struct cpu_row x, int64_t ldx, int64_t n, int64_t k);
     /* y [k, width of n] = x [n, k] transposed: rows ldy, ldx elements apart. */
     void (*transpose)(float *y, int64_t ldy, struct cpu_row x, int64_t ldx, int64_t n, int64_t k);
 

@@ -24,6 +24,7 @@ struct convolution {
     struct cpu_backend *cpu;
     struct conv *w;
     const struct tensor *y, *x;
+    enum tensor_type type;  /* that oneDNN computes in: of windows and weights */
     enum activation act;
     bool accumulate;
     int phases;             /* 4: folded upsampling; tiles are of every other row and column */
@@ -114,6 +115,20 @@ static struct tile tile_at(const struct convolution *c, int64_t item)
     return tile;
 }
 
+/* As conv_fill_row, from bf16 at element `row` of x to f32. */
+static void widen_row(const struct convolution *c, float *to, int64_t row, int64_t column,
+                      int64_t columns)
+{
+    int64_t width = c->x->shape[2], ci = c->w->ci, end = column + columns;
+    int64_t first = column < 0 ? 0 : column, last = end < width ? end : width;
+    first = first < end ? first : end;
+    last = last > first ? last : first;
+    memset(to, 0, (size_t)((first - column) * ci) * sizeof *to);
+    c->cpu->kernels->convert((struct cpu_row){to + (first - column) * ci, TENSOR_F32},
+                             cpu_row_of(c->x, row + first * ci), (last - first) * ci);
+    memset(to + (last - column) * ci, 0, (size_t)((end - last) * ci) * sizeof *to);
+}
+
 /* The window [kt, rows, columns, Ci] that a tile is computed from. */
 static void fill_window(const struct convolution *c, const struct tile *tile, char *window)
 {
@@ -123,16 +138,17 @@ static void fill_window(const struct convolution *c, const struct tile *tile, ch
     int64_t column = tile->column * stride - desc->pad_before + tile->phase % 2;
     int64_t rows = (tile->rows - 1) * stride + c->kh;
     int64_t columns = (tile->columns - 1) * stride + c->kw;
-    size_t pixel = (size_t)c->w->ci * tensor_type_size(c->x->type);
+    size_t pixel = (size_t)c->w->ci * tensor_type_size(c->type);
     for (int64_t t = 0; t < c->w->kt; t++) {
-        const char *frame =
-            cpu_row_of(c->x, (tile->frame * desc->stride_t + t) * c->x->stride[0]).data;
+        int64_t frame = (tile->frame * desc->stride_t + t) * c->x->stride[0];
         for (int64_t r = row; r < row + rows; r++, window += (size_t)columns * pixel) {
             if (r < 0 || r >= h)
                 memset(window, 0, (size_t)columns * pixel);
+            else if (c->x->type == c->type)
+                conv_fill_row(window, cpu_row_of(c->x, frame + r * width * c->w->ci).data, width,
+                              column, columns, pixel);
             else
-                conv_fill_row(window, frame + (size_t)(r * width) * pixel, width, column, columns,
-                         pixel);
+                widen_row(c, (float *)window, frame + r * width * c->w->ci, column, columns);
         }
     }
 }
@@ -180,7 +196,7 @@ static struct onednn_key key_of(const struct convolution *c, int64_t rows, int64
 {
     return (struct onednn_key){
         .kind = ONEDNN_CONV,
-        .x_type = c->x->type, .w_type = c->x->type, .y_type = TENSOR_F32,
+        .x_type = c->type, .w_type = c->type, .y_type = TENSOR_F32,
         .t = 1, .h = rows, .w = columns, .co = c->w->co, .ci = c->w->ci,
         .kt = c->w->kt, .kh = c->kh, .kw = c->kw,
         .stride = c->phases > 1 ? 1 : c->w->desc.stride,
@@ -212,7 +228,7 @@ static bool reserve(struct convolution *c)
     for (int i = 0; i < 4; i++)
         if (c->run[i / 2][i % 2] && c->run[i / 2][i % 2]->scratch > scratch)
             scratch = c->run[i / 2][i % 2]->scratch;
-    c->scratch_at = cpu_aligned((size_t)(w->kt * pixels * w->ci) * tensor_type_size(c->x->type));
+    c->scratch_at = cpu_aligned((size_t)(w->kt * pixels * w->ci) * tensor_type_size(c->type));
     c->tile_at = c->scratch_at + cpu_aligned(scratch);
     return cpu_scratch_reserve(
         c->cpu, c->tile_at + (size_t)(c->rows * c->columns * w->co) * sizeof(float));
@@ -240,6 +256,7 @@ void onednn_conv(struct backend *b, const struct tensor *y, const struct tensor 
     bool folds = conv_folds(w);
     struct convolution c = {
         .cpu = cpu_of(b), .w = w, .y = y, .x = x, .act = act, .accumulate = accumulate,
+        .type = cpu_of(b)->widens ? TENSOR_F32 : x->type,
         .phases = folds ? CONV_PHASES : 1, .kh = folds ? 2 : w->kh, .kw = folds ? 2 : w->kw,
         .h = folds ? x->shape[1] : y->shape[1], .w_ = folds ? x->shape[2] : y->shape[2],
     };
@@ -252,7 +269,7 @@ void onednn_conv(struct backend *b, const struct tensor *y, const struct tensor 
     struct onednn_key key = key_of(&c, 0, 0);
     key.kind = ONEDNN_CONV_PACK;
     key.x_type = TENSOR_F32;
-    key.y_type = x->type;
+    key.y_type = c.type;
     const struct onednn_primitive *pack = onednn_get(c.cpu->onednn, &key);
     if (impl->plain.impl || !pack || (w->desc.upsample && !folds) || !get_primitives(&c)) {
         run_plain(b, y, x, w, act, accumulate);

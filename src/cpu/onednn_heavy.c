@@ -2,7 +2,7 @@
 
 static bool usable(const struct cpu_backend *cpu)
 {
-    return cpu->base.compute == TENSOR_F32 || onednn_has_bf16();
+    return cpu->base.compute == TENSOR_F32 || cpu->widens || onednn_has_bf16();
 }
 
 static int open_onednn(struct cpu_backend *cpu)
@@ -17,14 +17,43 @@ static void close_onednn(struct cpu_backend *cpu)
     cpu->onednn = NULL;
 }
 
+/* Weights of a product that widens are kept as bf16, and widened piece by piece when they are used:
+ * the plain one does that. */
+static bool is_plain(const struct backend *b, const struct linear *w)
+{
+    return cpu_of((struct backend *)b)->widens && w->type == TENSOR_BF16;
+}
+
+static int linear_init(struct backend *b, struct linear *w)
+{
+    return is_plain(b, w) ? cpu_linear_init(b, w) : onednn_linear_init(b, w);
+}
+
+static void linear_finish(struct backend *b, struct linear *w)
+{
+    if (is_plain(b, w))
+        cpu_linear_finish(b, w);
+    else
+        onednn_linear_finish(b, w);
+}
+
+static void linear(struct backend *b, const struct tensor *y, const struct tensor *x,
+                   struct linear *w, enum activation act)
+{
+    if (is_plain(b, w))
+        cpu_linear(b, y, x, w, act);
+    else
+        onednn_linear(b, y, x, w, act);
+}
+
 const struct cpu_heavy cpu_onednn = {
     .name = "onednn",
     .usable = usable,
     .open = open_onednn,
     .close = close_onednn,
-    .linear_init = onednn_linear_init,
-    .linear_finish = onednn_linear_finish,
-    .linear = onednn_linear,
+    .linear_init = linear_init,
+    .linear_finish = linear_finish,
+    .linear = linear,
     .conv_init = onednn_conv_init,
     .conv_finish = onednn_conv_finish,
     .conv = onednn_conv,

@@ -4,6 +4,7 @@
 #include "cpu/amx/amx.h"
 
 #define RUNS 16
+#define WIDENS_RUNS 8
 #define PIECES 8 /* of a run, for each thread: a late one leaves some to the others */
 
 /* One measurement in one thread: `rounds` times the FLOPs of one round. */
@@ -120,6 +121,30 @@ double cpu_peak_measure(struct cpu_backend *cpu, enum cpu_peak peak, const char 
             best = rate;
     }
     return best;
+}
+
+static double seconds_of(const struct gauge *gauge, long rounds)
+{
+    double begun = clock_seconds();
+    gauge->run(rounds);
+    return clock_seconds() - begun;
+}
+
+/* In turns, some 30 us each, so that other work on the machine does not disturb all of one kind. */
+bool cpu_widens(void)
+{
+    struct gauge gauge[2];
+    double rate[2] = {0, 0};
+    if (choose(&gauge[0], CPU_PEAK_AMX)) /* faster than both */
+        return false;
+    if (!choose(&gauge[0], CPU_PEAK_BF16_DOT) || !choose(&gauge[1], CPU_PEAK_MULTIPLY_ADD))
+        return true;
+    for (int i = 0; i < 2 * WIDENS_RUNS; i++) {
+        const struct gauge *g = &gauge[i % 2];
+        double now = (double)(g->rounds / 32) * g->flops / seconds_of(g, g->rounds / 32);
+        rate[i % 2] = now > rate[i % 2] ? now : rate[i % 2];
+    }
+    return rate[1] >= rate[0];
 }
 
 double cpu_peak(struct backend *b, enum tensor_type type, const char **instruction)

@@ -6,10 +6,11 @@
 /* A piece of work: ROWS rows by up to COLUMNS outputs, over DEPTH inputs at a time. Inputs, as f32
  * [ROWS, DEPTH_STRIDE], and sums [ROWS, COLUMNS] stay in the second-level cache, DEPTH rows of a
  * panel in the first. The odd stride keeps rows out of each other's cache sets. */
-#define ROWS 96
-#define COLUMNS 256
+#define ROWS 192
+#define COLUMNS 512
 #define DEPTH 256
 #define DEPTH_STRIDE (DEPTH + 16)
+#define ROWS_WIDENED 24 /* for as many it pays to widen bf16 weights once */
 #define PACK_DEPTH 64
 
 void cpu_load_file(float *y, const struct tensor *x, int64_t start, int64_t count)
@@ -131,7 +132,8 @@ struct split {
 struct workspace {
     float sums[ROWS * COLUMNS];
     float inputs[ROWS * DEPTH_STRIDE];
-    char panel[]; /* where panels are packed when needed */
+    float wide[DEPTH * CPU_GEMM_WIDTH_MAX]; /* a piece of a bf16 panel */
+    char panel[];                           /* where panels are packed when needed */
 };
 
 static void multiply(const struct split *split, struct workspace *work, int64_t m, int64_t rows,
@@ -149,8 +151,14 @@ static void multiply(const struct split *split, struct workspace *work, int64_t 
             product->input(product->arg, m + r, k, depth, work->inputs + r * DEPTH_STRIDE);
         for (int64_t p = 0; p < count; p++) {
             struct cpu_row w = {(void *)(weights + (size_t)p * panel_bytes(packed)), packed->type};
+            w = cpu_row_at(w, k * width);
+            if (packed->type == TENSOR_BF16 && rows >= ROWS_WIDENED) {
+                struct cpu_row wide = {work->wide, TENSOR_F32};
+                split->cpu->kernels->convert(wide, w, depth * width);
+                w = wide;
+            }
             split->cpu->kernels->gemm(work->sums + p * width, stride, work->inputs, DEPTH_STRIDE,
-                                      rows, depth, cpu_row_at(w, k * width), width);
+                                      rows, depth, w, width);
         }
     }
     int64_t left = packed->n - panel * width, outputs = left < stride ? left : stride;
@@ -204,12 +212,14 @@ static void choose_split(struct split *split)
         split->groups = (all + split->wide - 1) / split->wide;
         if (split->cpu->base.threads == 1 || split->blocks * split->groups >= enough)
             break;
-        if (split->wide > 1)
-            split->wide /= 2;
-        else if (split->rows > 24)
-            split->rows /= 2;
-        else
+        bool few = split->rows <= 24, narrow = split->wide == 1;
+        if (few && narrow)
             break;
+        /* Squares: rows are loaded again for every group, weights widened again for every block. */
+        if (few || (!narrow && split->wide * product->weights->width >= split->rows))
+            split->wide /= 2;
+        else
+            split->rows /= 2;
     }
     if (!product->weights->data) {
         split->rows = ROWS;

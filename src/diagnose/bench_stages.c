@@ -19,7 +19,7 @@ static int find_shape(const struct bench *bench, struct made_up_shape *shape)
 {
     const struct made_up_shape *found = made_up_shape_find(bench->shape);
     if (!found)
-        return log_error(&bench->log, UNREEL_EINVAL, "shape %s: known are wan2.1-1.3b and tiny",
+        return log_error(&bench->log, UNREEL_EINVAL, "shape %s: known are wan2.1-1.3b, postcard and tiny",
                          bench->shape);
     *shape = *found;
     return 0;

@@ -161,7 +161,7 @@ int unreel_make_model(const unreel_log *log, const char *name, uint64_t seed, co
     char *path = malloc(size);
     int code = 0;
     if (!shape)
-        code = log_error(log, UNREEL_EINVAL, "shape %s: known are wan2.1-1.3b and tiny", name);
+        code = log_error(log, UNREEL_EINVAL, "shape %s: known are wan2.1-1.3b, postcard and tiny", name);
     else if (!path)
         code = log_error(log, UNREEL_ENOMEM, "%s: out of memory", folder);
     else if (mkdir(folder, 0777) < 0 && errno != EEXIST)

@@ -16,7 +16,7 @@ struct made_up_shape {
     int vocabulary, text_dim, text_attn, text_ffn, text_heads, text_layers;
 };
 
-/* A known shape ("wan2.1-1.3b", "tiny"); NULL: unknown. */
+/* A known shape ("wan2.1-1.3b", "postcard", "tiny"); NULL: unknown. */
 const struct made_up_shape *made_up_shape_find(const char *name);
 const struct made_up_shape *made_up_shape_at(int index); /* NULL past the last */
 

@@ -251,12 +251,19 @@ static void run_cpu(const char *what, enum cpu_isa isa, const char *heavy,
     static const struct {
         const char *name;
         int bf16, threads; /* bf16: 1 computed, -1 only rounded */
-    } modes[] = {{"f32", 0, 1},  {"f32", 0, 2},  {"f32", 0, 5},
-                 {"bf16", 1, 1}, {"bf16", 1, 5}, {"bf16 rounded", -1, 2}};
+        int widens;        /* bf16 is computed 1: as f32, -1: by instructions for it */
+    } modes[] = {{"f32", 0, 1},
+                 {"f32", 0, 2},
+                 {"f32", 0, 5},
+                 {"bf16", 1, 1, -1},
+                 {"bf16", 1, 5, -1},
+                 {"bf16 widened", 1, 1, 1},
+                 {"bf16 widened", 1, 5, 1},
+                 {"bf16 rounded", -1, 2}};
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         struct backend *b;
         struct backend_config config = {"cpu", modes[i].bf16 ? "bf16" : "f32", modes[i].threads};
-        struct cpu_choice choice = {true, isa, heavy, modes[i].bf16};
+        struct cpu_choice choice = {true, isa, heavy, modes[i].bf16, modes[i].widens};
         char name[96];
         if (cpu_open_as(&b, &config, &test_log, &choice) < 0)
             continue;

@@ -3,6 +3,7 @@
 #include "ops.h"
 
 #include "cpu/cpu.h"
+#include "cpu/peak.h"
 
 /* One test asks for more memory than there is. */
 const char *__asan_default_options(void);
@@ -306,11 +307,34 @@ static void test_imitation(void)
         CHECK(i || (test_message[0] == '0' + UNREEL_LOG_INFO && strstr(test_message, "bf16")));
         backend_close(b);
         choice.bf16 = 1;
+        choice.widens = -1;
         lines = 0;
         CHECK(cpu_open_as(&b, &config, &(unreel_log){last_line, NULL}, &choice) == 0);
         CHECK(b->compute == (i == 2 ? TENSOR_F32 : TENSOR_BF16) && !b->round_bf16 && !lines);
+        CHECK(!cpu_of(b)->widens);
+        backend_close(b);
+        choice.widens = 1;
+        CHECK(cpu_open_as(&b, &config, &(unreel_log){last_line, NULL}, &choice) == 0);
+        CHECK(cpu_of(b)->widens == (i < 2) && lines == (i < 2));
+        CHECK(i == 2 || (test_message[0] == '0' + UNREEL_LOG_DEBUG && strstr(test_message, "f32")));
         backend_close(b);
     }
+}
+
+/* The choice agrees with the peaks that a longer measurement finds. */
+static void test_widens(void)
+{
+    struct backend *b;
+    struct backend_config config = {"cpu", "f32", 1};
+    if (cpu_open_as(&b, &config, &test_log, &(struct cpu_choice){0}) < 0)
+        exit(1);
+    double f32 = cpu_peak_measure(cpu_of(b), CPU_PEAK_MULTIPLY_ADD, NULL);
+    double dot = cpu_peak_measure(cpu_of(b), CPU_PEAK_BF16_DOT, NULL);
+    double amx = cpu_peak_measure(cpu_of(b), CPU_PEAK_AMX, NULL);
+    for (int i = 0; i < 5; i++)
+        CHECK_MSG(cpu_widens() == (f32 >= dot && f32 >= amx), "f32 %g, dot %g, AMX %g FLOP/s", f32,
+                  dot, amx);
+    backend_close(b);
 }
 
 int main(int argc, char **argv)
@@ -319,5 +343,6 @@ int main(int argc, char **argv)
     ops_run("refusals", true, test_all);
     test_open();
     test_imitation();
+    test_widens();
     return test_end();
 }

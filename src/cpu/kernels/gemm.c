@@ -14,8 +14,10 @@ static ALWAYS_INLINE vector_f32 load_bf16(const uint16_t *from)
     return (vector_f32)(__builtin_convertvector(halves, vector_u32) << 16);
 }
 
-static ALWAYS_INLINE void tile(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t k,
-                               struct cpu_row w, int64_t ldw, const int rows, const bool bf16)
+/* `step` is from one row of x to the next, `next` from one input to the next: one of them is 1. */
+static ALWAYS_INLINE void tile(float *y, int64_t ldy, const float *x, int64_t step, int64_t next,
+                               int64_t k, struct cpu_row w, int64_t ldw, const int rows,
+                               const bool bf16)
 {
     vector_f32 sum[GEMM_ROWS][GEMM_VECTORS];
     const float *w32 = w.data;
@@ -35,7 +37,7 @@ static ALWAYS_INLINE void tile(float *y, int64_t ldy, const float *x, int64_t ld
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
             for (int j = 0; j < GEMM_VECTORS; j++)
-                sum[r][j] += weight[j] * x[r * ldx + i];
+                sum[r][j] += weight[j] * x[r * step + i * next];
     }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
@@ -44,24 +46,33 @@ static ALWAYS_INLINE void tile(float *y, int64_t ldy, const float *x, int64_t ld
             *(vector_f32 *)(y + r * ldy + j * VECTOR_FLOATS) = sum[r][j];
 }
 
-static ALWAYS_INLINE void tiles(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m,
-                                int64_t k, struct cpu_row w, int64_t ldw, const bool bf16)
+static ALWAYS_INLINE void tiles(float *y, int64_t ldy, const float *x, const int64_t step,
+                                const int64_t next, int64_t m, int64_t k, struct cpu_row w,
+                                int64_t ldw, const bool bf16)
 {
-    for (; m >= GEMM_ROWS; m -= GEMM_ROWS, x += GEMM_ROWS * ldx, y += GEMM_ROWS * ldy)
-        tile(y, ldy, x, ldx, k, w, ldw, GEMM_ROWS, bf16);
-    for (; m >= 3; m -= 3, x += 3 * ldx, y += 3 * ldy)
-        tile(y, ldy, x, ldx, k, w, ldw, 3, bf16);
-    for (; m; m--, x += ldx, y += ldy)
-        tile(y, ldy, x, ldx, k, w, ldw, 1, bf16);
+    for (; m >= GEMM_ROWS; m -= GEMM_ROWS, x += GEMM_ROWS * step, y += GEMM_ROWS * ldy)
+        tile(y, ldy, x, step, next, k, w, ldw, GEMM_ROWS, bf16);
+    for (; m >= 6; m -= 6, x += 6 * step, y += 6 * ldy)
+        tile(y, ldy, x, step, next, k, w, ldw, 6, bf16);
+    for (; m >= 3; m -= 3, x += 3 * step, y += 3 * ldy)
+        tile(y, ldy, x, step, next, k, w, ldw, 3, bf16);
+    for (; m; m--, x += step, y += ldy)
+        tile(y, ldy, x, step, next, k, w, ldw, 1, bf16);
 }
 
 void KERNEL(gemm)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
                   struct cpu_row w, int64_t ldw)
 {
     if (w.type == TENSOR_F32)
-        tiles(y, ldy, x, ldx, m, k, w, ldw, false);
+        tiles(y, ldy, x, ldx, 1, m, k, w, ldw, false);
     else
-        tiles(y, ldy, x, ldx, m, k, w, ldw, true);
+        tiles(y, ldy, x, ldx, 1, m, k, w, ldw, true);
+}
+
+void KERNEL(gemm_columns)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
+                          const float *w, int64_t ldw)
+{
+    tiles(y, ldy, x, 1, ldx, m, k, (struct cpu_row){(void *)w, TENSOR_F32}, ldw, false);
 }
 
 /* Squares of 16 go through a buffer in the first-level cache: whole rows in, whole columns out. */
@@ -97,5 +108,34 @@ void KERNEL(transpose)(float *y, int64_t ldy, struct cpu_row x, int64_t ldx, int
             else
                 transpose_square(y + i * ldy + r, ldy, from, ldx, rows, columns);
         }
+    }
+}
+
+static ALWAYS_INLINE void panel_row(float *y, struct cpu_row x, const int64_t count)
+{
+    const float *from32 = x.data;
+    const uint16_t *from16 = x.data;
+    if (x.type == TENSOR_F32) {
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            y[i] = from32[i];
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            y[i] = bits_float((uint32_t)from16[i] << 16);
+    }
+}
+
+void KERNEL(panels)(float *y, struct cpu_row x, int64_t ldx, int64_t n, int64_t k)
+{
+    for (int64_t i = 0; i < n; i++, x = cpu_row_at(x, ldx), y += GEMM_WIDTH) {
+        int64_t j = 0;
+        for (; j + GEMM_WIDTH <= k; j += GEMM_WIDTH)
+            panel_row(y + j * n, cpu_row_at(x, j), GEMM_WIDTH);
+        if (j == k)
+            continue;
+        panel_row(y + j * n, cpu_row_at(x, j), k - j);
+        for (int64_t rest = k - j; rest < GEMM_WIDTH; rest++)
+            y[j * n + rest] = 0;
     }
 }

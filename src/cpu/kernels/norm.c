@@ -1,4 +1,21 @@
+#include <float.h>
+
 #include "cpu/kernels/simd.h"
+
+#define LOG2_E 1.44269504f
+
+/* By halves: a chain of additions would take as long as all the rest of a short row. */
+static ALWAYS_INLINE float sum_lanes(vector_f32 x)
+{
+    float lane[VECTOR_FLOATS];
+    *(vector_f32 *)lane = x;
+#pragma GCC unroll 4
+    for (int half = VECTOR_FLOATS / 2; half; half /= 2)
+#pragma omp simd
+        for (int j = 0; j < half; j++)
+            lane[j] += lane[j + half];
+    return lane[0];
+}
 
 /* Sum of x - middle or of its squares. Four vectors of sums: enough to hide the latency of
  * additions, and the rounding errors of long rows stay small whatever the compiler makes of it. */
@@ -26,10 +43,7 @@ static ALWAYS_INLINE float sum_f32(const float *x, int64_t n, float middle, cons
         float d = x[i] - middle;
         rest += squared ? d * d : d;
     }
-    vector_f32 all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    for (int j = 0; j < VECTOR_FLOATS; j++)
-        rest += all[j];
-    return rest;
+    return rest + sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 static float sum_row(struct cpu_row x, int64_t n, float middle, const bool squared)
@@ -67,19 +81,12 @@ void KERNEL(rms_norm)(struct cpu_row y, struct cpu_row x, const float *gain, flo
     }
 }
 
-/* 1 / max(sqrt(mean(x^2) + eps), 1e-12 / sqrt(n)) of a short row of floats. */
-static ALWAYS_INLINE float inverse_rms_f32(const float *x, float eps, int64_t n)
-{
-    float rms = sqrtf(sum_f32(x, n, 0, true) / (float)n + eps), least = 1e-12f / sqrtf((float)n);
-    return 1 / (rms < least ? least : rms);
-}
-
-/* Short rows (the channels of a pixel) are taken several at a time, so that loading, activation and
- * storing run over whole vectors whatever the row's length. */
+/* Short rows (the channels of a pixel) are taken several at a time, so that loading, roots,
+ * activation and storing run over whole vectors whatever the row's length. */
 void KERNEL(rms_norm_rows)(struct cpu_row y, struct cpu_row x, const float *gain, float eps,
                            int64_t rows, int64_t n, enum activation act)
 {
-    float in[CHUNK], out[CHUNK];
+    float in[CHUNK], out[CHUNK], inverse[CHUNK], least = 1e-12f / sqrtf((float)n);
     int64_t group = CHUNK / n;
     if (group < 2) {
         for (int64_t r = 0; r < rows; r++)
@@ -89,12 +96,19 @@ void KERNEL(rms_norm_rows)(struct cpu_row y, struct cpu_row x, const float *gain
     for (int64_t r = 0; r < rows; r += group) {
         int64_t count = rows - r < group ? rows - r : group;
         const float *from = row_load(x, r * n, count * n, in);
+        for (int64_t k = 0; k < count; k++)
+            inverse[k] = sum_f32(from + k * n, n, 0, true);
+#pragma omp simd
+        for (int64_t k = 0; k < count; k++) { /* as inverse_rms() */
+            float rms = sqrtf(inverse[k] / (float)n + eps);
+            inverse[k] = 1 / (rms < least ? least : rms);
+        }
         for (int64_t k = 0; k < count; k++) {
             const float *row = from + k * n;
-            float inverse = inverse_rms_f32(row, eps, n), *to = out + k * n;
+            float *to = out + k * n;
 #pragma omp simd
             for (int64_t i = 0; i < n; i++)
-                to[i] = row[i] * inverse * gain[i];
+                to[i] = row[i] * inverse[k] * gain[i];
         }
         float *to = row_target(y, r * n, out);
         activate_f32(to, out, count * n, act);
@@ -161,42 +175,64 @@ void KERNEL(rope)(struct cpu_row y, struct cpu_row x, const float *turn, int64_t
     }
 }
 
-#define LANES 16 /* of a maximum */
+/* ---- softmax ------------------------------------------------------------------------------ */
 
-float KERNEL(scale_max)(float *x, float scale, const float *bias, float most, int64_t n)
+/* x * scale + bias, to base 2. */
+static ALWAYS_INLINE void add_bias(float *x, int64_t ldx, int64_t rows, int64_t n, float scale,
+                                   const float *bias)
 {
-    if (bias) {
+    for (int64_t r = 0; r < rows; r++, x += ldx) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            x[i] = x[i] * scale + bias[i];
-    } else {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            x[i] *= scale;
+            x[i] = x[i] * scale + (bias ? bias[r - i] * LOG2_E : 0);
     }
-    float lane[LANES];
-    int64_t whole = n / LANES * LANES;
-    for (int j = 0; j < LANES; j++)
-        lane[j] = most;
-    for (int64_t i = 0; i < whole; i += LANES) {
-#pragma omp simd
-        for (int j = 0; j < LANES; j++)
-            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-    }
-    for (int64_t i = whole; i < n; i++)
-        most = x[i] > most ? x[i] : most;
-    for (int j = 0; j < LANES; j++)
-        most = lane[j] > most ? lane[j] : most;
-    return most;
 }
 
-float KERNEL(exp_sum)(float *x, float most, int64_t n)
+/* Rows four at a time, so that maxima are loaded and stored less often. */
+static ALWAYS_INLINE void column_maxima(float *most, const float *x, int64_t ldx, int64_t rows,
+                                        int64_t n)
 {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
-        x[i] = exp_f32(x[i] - most);
-        sum += x[i];
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4, x += 4 * ldx) {
+        const float *x1 = x + ldx, *x2 = x1 + ldx, *x3 = x2 + ldx;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            float a = x[i] > x1[i] ? x[i] : x1[i], b = x2[i] > x3[i] ? x2[i] : x3[i];
+            a = a > b ? a : b;
+            most[i] = a > most[i] ? a : most[i];
+        }
     }
-    return sum;
+    for (; r < rows; r++, x += ldx) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            most[i] = x[i] > most[i] ? x[i] : most[i];
+    }
+}
+
+void KERNEL(softmax)(float *x, int64_t ldx, int64_t rows, int64_t n, float scale, const float *bias,
+                     float *most, float *sum, float *fade)
+{
+    float highest[CPU_SOFTMAX_COLUMNS];
+    scale *= LOG2_E;
+    if (bias || scale < 0) {
+        add_bias(x, ldx, rows, n, scale, bias);
+        scale = 1;
+    }
+    for (int64_t i = 0; i < n; i++)
+        highest[i] = -FLT_MAX;
+    column_maxima(highest, x, ldx, rows, n);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float now = highest[i] * scale > most[i] ? highest[i] * scale : most[i];
+        fade[i] = sum[i] > 0 ? exp2_f32(most[i] - now) : 1;
+        sum[i] *= fade[i];
+        most[i] = now;
+    }
+    for (int64_t r = 0; r < rows; r++, x += ldx) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            x[i] = exp2_f32(x[i] * scale - most[i]);
+            sum[i] += x[i];
+        }
+    }
 }

@@ -129,6 +129,47 @@ static ALWAYS_INLINE float exp_f32(float x)
            bits_float((uint32_t)(whole - half + 127) << 23);
 }
 
+#define EXPONENT_ROUND (12582912.0f + 127) /* 1.5 * 2^23 and the bias of exponents */
+
+/* 2^(n + r) to 2e-7 of its size, r within 1/2 (minimax). `shifted` is n + EXPONENT_ROUND: an
+ * addition has found the whole number n and brought it to where exponents are. n in [-126, 127], 0
+ * for -127. */
+static ALWAYS_INLINE float exp2_parts(float shifted, float r)
+{
+    float p = 0.00132764725f;
+    p = p * r + 0.00967554096f;
+    p = p * r + 0.0555071309f;
+    p = p * r + 0.240221202f;
+    p = p * r + 0.693146944f;
+    p = p * r + 1.00000012f;
+    return p * bits_float(float_bits(shifted) << 23);
+}
+
+/* 2^x, x at most 127; 2^-126 for all that is below, NaN stays. */
+static ALWAYS_INLINE float exp2_f32(float x)
+{
+    x = x < -126 ? -126 : x;
+    float shifted = x + EXPONENT_ROUND;
+    return exp2_parts(shifted, x - (shifted - EXPONENT_ROUND));
+}
+
+/* 1 / (1 + e^-x) to 4e-7 of its size, NaN stays. The exponential is of -|x|, so that the divisor is
+ * in [1, 2], where a parabola and two steps of Newton's take less time than a division; what is
+ * below 2^-126 is 0. */
+static ALWAYS_INLINE float sigmoid_f32(float x)
+{
+    float size = fabsf(x);
+    size = size > 88 ? 88 : size;
+    float shifted = EXPONENT_ROUND - size * 1.44269504f, n = shifted - EXPONENT_ROUND;
+    float r = -size - n * 0.693359375f; /* as in exp_f32() */
+    r = r + n * 2.12194440e-4f;
+    float e = exp2_parts(shifted, r * 1.44269504f), d = 1 + e;
+    float y = (0.323232323f * d - 1.45454545f) * d + 2.12121212f;
+    y = y * (2 - d * y);
+    y = y * (2 - d * y);
+    return x < 0 ? e * y : y;
+}
+
 /* tanh x to 2e-7 of its size: Cephes' polynomial near 0, (1 - e) / (1 + e) with e = exp(-2 |x|)
  * elsewhere. */
 static ALWAYS_INLINE float tanh_f32(float x)
@@ -156,12 +197,12 @@ static inline void activate_f32(float *y, const float *x, int64_t n, enum activa
     case ACT_SILU:
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            y[i] = x[i] / (1 + exp_f32(-x[i]));
+            y[i] = x[i] * sigmoid_f32(x[i]);
         break;
-    case ACT_GELU_TANH: /* (1 + tanh u) / 2 = 1 / (1 + exp(-2 u)) */
+    case ACT_GELU_TANH: /* (1 + tanh u) / 2 is the sigmoid of 2 u */
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            y[i] = x[i] / (1 + exp_f32(-1.5957691216f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
+            y[i] = x[i] * sigmoid_f32(1.5957691216f * (x[i] + 0.044715f * x[i] * x[i] * x[i]));
         break;
     case ACT_RELU:
 #pragma omp simd
@@ -204,10 +245,13 @@ void KERNEL(layer_norm)(struct cpu_row y, struct cpu_row x, const float *scale, 
                         float eps, float scale_offset, int64_t n);
 void KERNEL(rope)(struct cpu_row y, struct cpu_row x, const float *turn, int64_t heads,
                   int64_t width, const float *gain, float eps);
-float KERNEL(scale_max)(float *x, float scale, const float *bias, float most, int64_t n);
-float KERNEL(exp_sum)(float *x, float most, int64_t n);
+void KERNEL(softmax)(float *x, int64_t ldx, int64_t rows, int64_t n, float scale, const float *bias,
+                     float *most, float *sum, float *fade);
 void KERNEL(gemm)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
                   struct cpu_row w, int64_t ldw);
+void KERNEL(gemm_columns)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
+                          const float *w, int64_t ldw);
+void KERNEL(panels)(float *y, struct cpu_row x, int64_t ldx, int64_t n, int64_t k);
 void KERNEL(transpose)(float *y, int64_t ldy, struct cpu_row x, int64_t ldx, int64_t n, int64_t k);
 void KERNEL(picture_packed)(uint8_t *y, bool bgrx, struct cpu_row x, int64_t n, float scale,
                             float offset);
