@@ -10,7 +10,7 @@
 #include "base/thread_pool.h"
 
 static const struct made_up_shape shapes[] = {
-{"wan2.1-1.3b", 1536, 8960, 256, 12, 30, 512, 96, 64, 256384, 4096, 4096, 10240, 64, 24},
+    {"wan2.1-1.3b", 1536, 8960, 256, 12, 30, 512, 96, 64, 256384, 4096, 4096, 10240, 64, 24},
     {"postcard", 192, 768, 256, 3, 6, 48, 16, 8, 800, 128, 128, 256, 4, 3}, /* models/postcard */
     {"tiny", 96, 224, 64, 3, 3, 48, 12, 8, 1200, 64, 64, 160, 4, 3},
 };
@@ -225,8 +225,8 @@ static void list_taehv(struct list *list, const struct made_up_shape *s)
         int at = 3 + 6 * level;
         for (int block = 0; block < 3; block++) {
             for (int i = 0; i < 5; i += 2) {
-                put(list, WEIGHT, SHAPE(c, i ? c : 2 * c, 3, 3), "decoder.%d.conv.%d.weight", at + block,
-                    i);
+                put(list, WEIGHT, SHAPE(c, i ? c : 2 * c, 3, 3), "decoder.%d.conv.%d.weight",
+                    at + block, i);
                 put(list, BIAS, SHAPE(c), "decoder.%d.conv.%d.bias", at + block, i);
             }
         }
@@ -315,7 +315,7 @@ void made_up_fill(void *data, enum tensor_type type, const struct made_up_tensor
 
 struct build {
     struct weight *list;
-    void **blocks; /* a tensor and its description each */
+    void **blocks;                      /* a tensor and its description each */
     const struct made_up_tensor **made; /* these descriptions */
     size_t count, capacity;
     enum tensor_type type;
