@@ -10,6 +10,9 @@ video (its first three blocks) or two blocks from its middle with all the window
 change, blocks have the caption of their time (as after a switch that keeps the cache) or all of them
 the new one (as after one that computes it again); then only the changed blocks count. Where the thing
 is counts more than its background: it is small, and it is what people ask for.
+
+Words that change little in a picture, "left" and "right" above all, hardly move the text encoder by
+what the pictures teach; so it also has to tell the attributes of captions apart (Words).
 """
 import argparse
 import collections
@@ -18,6 +21,7 @@ import pathlib
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 import common
 import encode
@@ -123,6 +127,24 @@ def noise_levels(shape, rng, shift=SHIFT):
     return torch.where(torch.from_numpy(rng.random(shape)) < 0.08, torch.ones(()), sigma)
 
 
+class Words(torch.nn.Module):
+    """Asks of the text as the transformer sees it, on average over a caption, that each attribute that is
+    told can be read from its direction. Of use in training only."""
+
+    SHARPNESS = 16.0  # of the choice; larger ones are content with smaller angles
+
+    def __init__(self, dim):
+        super().__init__()
+        self.kinds = torch.nn.ParameterList(torch.randn(len(world.NAMES[k]), dim) for k in world.KINDS)
+
+    def forward(self, context, mask, values):
+        """context [B, L, C], mask [B, L] of real tokens, values [B, kinds], -1: not told."""
+        mean = (context * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        mean = F.normalize(mean, dim=-1)
+        return sum(F.cross_entropy(self.SHARPNESS * mean @ F.normalize(w, dim=-1).T, values[:, i],
+                                   ignore_index=-1) for i, w in enumerate(self.kinds)) / len(self.kinds)
+
+
 class Stage:
     def __init__(self, a):
         self.a = a
@@ -144,6 +166,10 @@ class Stage:
         self.ema = common.EMA(self.model, a.ema)
         if state:
             self.ema.model.load_state_dict(state["ema"])
+        self.words = Words(self.settings.dim).to(a.device)
+        if state and "words" in state:
+            self.words.load_state_dict(state["words"])
+        self.words_optimiser = torch.optim.Adam(self.words.parameters(), lr=3e-3)
         self.optimiser = optim.Optimiser(self.model, a.lr, weight_decay=0.02)
         if state and "optimiser" in state and not a.restart:
             self.optimiser.load_state_dict(state["optimiser"])
@@ -154,7 +180,23 @@ class Stage:
     def save(self):
         self.run.save(model=self.model.state_dict(), ema=self.ema.model.state_dict(), step=self.step,
                       settings={k: v for k, v in self.settings.__dict__.items()},
-                      optimiser=self.optimiser.state_dict())
+                      optimiser=self.optimiser.state_dict(), words=self.words.state_dict())
+
+    def words_loss(self, count=96):
+        """Of fresh captions, which cost next to nothing."""
+        rng, captions = self.data[0].rng, []
+        values = torch.full((count, len(world.KINDS)), -1)
+        for i in range(count):
+            seed = int(rng.integers(1 << 62))
+            attributes = world.scene(seed).first
+            captions.append(world.caption(attributes, seed))
+            for kind in world.told(attributes, seed):
+                values[i, world.KINDS.index(kind)] = getattr(attributes, kind)
+            if rng.random() < 0.12:
+                captions[i] = text.disturbed(captions[i], rng)
+        ids = self.tokenizer(captions).to(self.a.device)
+        context = self.model["transformer"].text_embedding(self.model["text"](ids))
+        return self.words(context, (ids != 0).float(), values.to(self.a.device))
 
     def loss(self, d, size, start):
         """The loss of a batch of `d`, and the mean square error inside things alone."""
@@ -188,7 +230,7 @@ class Stage:
         a = self.a
         self.layouts = {}
         budget, began = common.Budget(a.steps, a.minutes * 60), self.step
-        sums, things, rng = {}, [], np.random.default_rng(a.seed + began)
+        sums, things, told, rng = {}, [], [], np.random.default_rng(a.seed + began)
         while budget.share(self.step) < 1:
             rate = common.learning_rate(int(budget.share(self.step) * 10000), 10000, a.lr, 0)
             rate *= min(1.0, (self.step - began + 1) / a.warm_up)
@@ -196,20 +238,25 @@ class Stage:
             d = self.data[kind]
             start = d.blocks == 1 or d.rng.random() < 0.4
             loss, thing = self.loss(d, a.batch[kind], start)
+            words = self.words_loss()
             self.optimiser.zero_grad()
-            loss.backward()
+            self.words_optimiser.zero_grad()
+            (loss + a.words_weight * words).backward()
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             if torch.isfinite(norm):
                 self.optimiser.step(rate)
+                self.words_optimiser.step()
                 self.ema.update(self.model, self.step)
             self.step += 1
             name = {1: "still", 9: "opening"}.get(d.pictures, "start" if start else "middle")
             sums.setdefault(name, []).append(loss.item())
             things.append(thing.item())
+            told.append(words.item())
             if self.step % a.report == 0:
-                means = {name: float(np.mean(v)) for name, v in [*sums.items(), ("things", things)]}
+                means = {name: float(np.mean(v)) for name, v in
+                         [*sums.items(), ("things", things), ("words", told)]}
                 self.run.report(step=self.step, clips=len(d.scenes), **means, norm=norm.item(), lr=rate)
-                sums, things = {}, []
+                sums, things, told = {}, [], []
                 for each in self.data:
                     each.reload()
             if self.step % (10 * a.report) == 0:
@@ -232,6 +279,7 @@ def main():
     p.add_argument("--draws", type=int, default=2,
                    help="of noise for a block of a video; what is before it is computed once for all")
     p.add_argument("--thing-weight", type=float, default=4, help="of what the thing covers, beside 1")
+    p.add_argument("--words-weight", type=float, default=0.3, help="of telling attributes apart by text")
     p.add_argument("--steps", type=int, default=20000)
     p.add_argument("--minutes", type=float, default=0, help="instead of --steps")
     p.add_argument("--lr", type=float, default=1e-3)
