@@ -1,6 +1,7 @@
 """Who may view and steer: origins, host names, tokens."""
 import re
 import socket
+import time
 
 import sdp
 from harness import check, equal
@@ -53,6 +54,9 @@ def test_quiet():
     """A token that was made up is printed nevertheless."""
     other = Standin('--quiet', address='0.0.0.0:0')
     check(other.token and re.fullmatch('[0-9a-f]{32}', other.token), f'token {other.token}: {other.lines}')
+    until = time.monotonic() + 10
+    while len(other.lines) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
     equal(len(other.lines), 2, f'lines: {other.lines}')  # and a warning about TLS
     equal(other.stop(), 0, 'exit')
 

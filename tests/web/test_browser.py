@@ -75,7 +75,9 @@ def test_plays(chrome, server):
     numbers = [s['number'] for s in shown]
     print(f'{len(shown)} pictures read back, numbers {numbers[0]} to {numbers[-1]}, {rate:.2f}/s')
     check(len(shown) > 10, f'{len(shown)} pictures were read')
-    check(all(a < b for a, b in zip(numbers, numbers[1:])), f'numbers only grow: {numbers}')
+    check(all(a <= b for a, b in zip(numbers, numbers[1:])), f'numbers only grow: {numbers}')
+    # a callback that comes late finds the next picture on the screen, and then it again
+    check(len(numbers) - len(set(numbers)) <= len(numbers) / 20, f'few are read twice: {numbers}')
     check(RATE_MIN < rate < 2 * RATE, f'numbers advance at {rate:.1f}/s')
     page.wait('Number.isFinite(player.latency)')
     latency, cushion = page.run('player.latency'), page.run('player.cushion')

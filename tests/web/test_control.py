@@ -59,8 +59,8 @@ def test_bad_control():
     control.close()
     for text, masked in (('x' * (1 << 20), True), ('{"do": "reset"}', False)):
         control = WebSocket(PORT)
-        control.send(text, masked=masked)
         try:
+            control.send(text, masked=masked)
             equal(control.until('done', 'error'), None, 'a megabyte, or not masked')
         except ConnectionError:  # closed before all of it was read
             check(True, '')
