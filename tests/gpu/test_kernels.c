@@ -831,7 +831,8 @@ static void test_refusals(struct ops *ops)
           cudaSuccess);
     CHECK(kernel_rms_norm(&f32, &f32, 0, 8, data, 0, KERNEL_ACT_NONE, NULL) == cudaSuccess);
     CHECK(kernel_layer_norm(&f32, &f32, 4, 0, &one, &one, 0, 0, NULL) == cudaSuccess);
-    CHECK(kernel_noise(data, 0, 8, NULL, NULL) == cudaSuccess);
+    const struct kernel_noise_key key = {0};
+    CHECK(kernel_noise(data, 0, 8, &key, NULL) == cudaSuccess);
     ops_free(ops);
 }
 
