@@ -16,7 +16,7 @@ build_packages=(
     libsoup-3.0-dev libgstreamer-plugins-bad1.0-dev gstreamer1.0-nice # the browser page
     libsdl2-dev libsdl2-ttf-dev libfontconfig-dev fonts-dejavu-core    # the preview window
 )
-test_packages=(git python3 python3-numpy ffmpeg openmpi-bin binutils gstreamer1.0-libav
+test_packages=(git python3 python3-numpy ffmpeg openmpi-bin binutils gstreamer1.0-libav gstreamer1.0-tools
     nginx libnginx-mod-rtmp # an RTMP server
     chromium openssl        # the browser page
     xvfb xdotool imagemagick) # the preview window
