@@ -2,7 +2,9 @@
 #pragma once
 
 #include "backend/backend.h"
+#include "model/transformer.h"
 #include "unreel/diagnose.h"
+#include "weights/made_up.h"
 
 /* One measured stage. */
 struct bench_stage {
@@ -74,6 +76,9 @@ int bench_memory(struct bench *bench); /* `shape` is a model folder */
 
 /* Keeps what the device's memory looks like, if less of it is free than before. */
 void bench_look_at_memory(struct bench *bench);
+
+/* The transformer of a made-up shape. */
+struct transformer_config bench_transformer_config(const struct made_up_shape *shape);
 
 /* Fills backend memory with values in [-1, 1) that differ: zeros would make some operations faster. */
 void bench_fill(struct backend *b, struct tensor t, uint64_t seed);

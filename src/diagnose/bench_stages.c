@@ -126,11 +126,9 @@ void bench_fill_cache(struct backend *b, struct kv_cache *cache)
     cache->end = cache->window;
 }
 
-static int open_transformer(struct bench *bench, struct transformer_run *run,
-                            const struct made_up_shape *shape, struct weights *weights, int h, int w)
+struct transformer_config bench_transformer_config(const struct made_up_shape *shape)
 {
-    struct backend *b = bench->backend;
-    const struct transformer_config config = {
+    return (struct transformer_config){
         .dim = shape->dim,
         .ffn_dim = shape->ffn_dim,
         .freq_dim = shape->freq_dim,
@@ -141,6 +139,13 @@ static int open_transformer(struct bench *bench, struct transformer_run *run,
         .text_len = shape->text_len,
         .eps = 1e-6f,
     };
+}
+
+static int open_transformer(struct bench *bench, struct transformer_run *run,
+                            const struct made_up_shape *shape, struct weights *weights, int h, int w)
+{
+    struct backend *b = bench->backend;
+    const struct transformer_config config = bench_transformer_config(shape);
     const struct kv_cache_config cache = {
         .layers = shape->layers,
         .heads = shape->heads,

@@ -32,17 +32,7 @@ static int open_networks(struct stream *s, const struct made_up_shape *shape)
 {
     struct backend *b = s->bench->backend;
     const unreel_log *log = &s->bench->log;
-    const struct transformer_config config = {
-        .dim = shape->dim,
-        .ffn_dim = shape->ffn_dim,
-        .freq_dim = shape->freq_dim,
-        .heads = shape->heads,
-        .layers = shape->layers,
-        .in_dim = LATENT_CHANNELS,
-        .out_dim = LATENT_CHANNELS,
-        .text_len = shape->text_len,
-        .eps = 1e-6f,
-    };
+    const struct transformer_config config = bench_transformer_config(shape);
     int code = made_up_weights(&s->weights, shape, MADE_UP_TRANSFORMER, TENSOR_BF16, SEED, log);
     if (code == 0)
         code = made_up_weights(&s->vae_weights, shape, MADE_UP_VAE, TENSOR_F32, SEED, log);
