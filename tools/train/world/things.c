@@ -38,26 +38,31 @@ struct pose thing_pose(const struct scene *s, float t, float aspect)
     switch (a->motion) {
     case LEFT:
     case RIGHT:
-        p.x = wrap(s->x * wide - margin + p.facing * v * t, -margin, aspect + margin);
+        p.vx = p.facing * v;
+        p.x = wrap(s->x * wide - margin + p.vx * t, -margin, aspect + margin);
         p.y += a->thing == THING_BALL || a->thing == THING_TRAIN
                    ? 0
                    : 0.012f * sinf(2 * PI * (s->phase + t * 0.4f));
-        p.turn = p.facing * v * t / (0.115f * s->size);
+        p.turn = p.vx * t / (0.115f * s->size);
         break;
     case RISING:
     case SINKING:
-        p.y = wrap(s->y * 1.5f - 0.25f + (a->motion == RISING ? -rise : rise) * t, -0.27f, 1.23f);
+        p.vy = a->motion == RISING ? -rise : rise;
+        p.y = wrap(s->y * 1.5f - 0.25f + p.vy * t, -0.27f, 1.23f);
         break;
     case BOUNCING: {
-        float u = s->phase + t / (a->fast ? 0.80f : 1.35f);
+        float period = a->fast ? 0.80f : 1.35f, u = s->phase + t / period;
         u -= floorf(u);
         p.y -= 0.46f * 4 * u * (1 - u);
+        p.vy = 0.46f * 4 * (2 * u - 1) / period;
         break;
     }
     default: {
-        float angle = 2 * PI * (s->phase + t / (a->fast ? 3.0f : 6.0f));
+        float turns = 1 / (a->fast ? 3.0f : 6.0f), angle = 2 * PI * (s->phase + t * turns);
         p.x = aspect * (0.4f + 0.2f * s->x) + 0.32f * cosf(angle);
         p.y = 0.36f + 0.19f * sinf(angle);
+        p.vx = -0.32f * 2 * PI * turns * sinf(angle);
+        p.vy = 0.19f * 2 * PI * turns * cosf(angle);
         p.facing = sinf(angle) > 0 ? -1.0f : 1.0f;
     }
     }
@@ -78,13 +83,30 @@ static void polygon(struct canvas *c, const struct pose *p, const struct point *
     paint_polygon(c, moved, corners, color, 1);
 }
 
+/* What a motion leaves behind, so that a single picture tells where a thing goes and how fast: a line
+ * from a point of it, against its motion. */
+static void streak(struct canvas *c, const struct pose *p, float x, float y, float wide, float alpha,
+                   struct color color)
+{
+    float speed = hypotf(p->vx, p->vy), length = fminf(0.05f + 0.42f * speed, 0.30f) * p->size;
+    if (speed <= 0)
+        return;
+    struct point from = {p->x + p->size * x, p->y + p->size * y};
+    struct point to = {from.x - p->vx / speed * length, from.y - p->vy / speed * length};
+    paint_line(c, from, to, wide * p->size, color, alpha);
+}
+
 static void sailboat(struct canvas *c, const struct pose *p, struct color body, struct color light)
 {
-    static const struct point sail[] = {{-0.02f, -0.33f}, {-0.02f, -0.045f}, {-0.165f, -0.045f}};
-    static const struct point jib[] = {{0.01f, -0.30f}, {0.01f, -0.045f}, {0.145f, -0.045f}};
-    static const struct point hull[] = {{-0.18f, -0.025f}, {0.19f, -0.025f}, {0.12f, 0.06f},
-                                        {-0.13f, 0.06f}};
-    paint_line(c, at(p, -0.005f, -0.34f), at(p, -0.005f, 0), 0.008f, times(wood, light), 1);
+    static const struct point sail[] = {{0.01f, -0.35f}, {0.01f, -0.045f}, {-0.175f, -0.045f}};
+    static const struct point jib[] = {{0.035f, -0.20f}, {0.035f, -0.045f}, {0.125f, -0.045f}};
+    static const struct point hull[] = {{-0.16f, -0.025f}, {0.23f, -0.035f}, {0.12f, 0.06f},
+                                        {-0.14f, 0.06f}};
+    struct color foam = times((struct color){0.95f, 0.98f, 1}, light);
+    streak(c, p, -0.15f * p->facing, 0.045f, 0.018f, 0.95f, foam);
+    if (fabsf(p->vx) > 0.3f)
+        paint_ellipse(c, at(p, 0.17f, 0.045f), 0.05f * p->size, 0.028f * p->size, foam, 0.9f);
+    paint_line(c, at(p, 0.02f, -0.36f), at(p, 0.02f, 0), 0.008f, times(wood, light), 1);
     polygon(c, p, sail, 3, body);
     polygon(c, p, jib, 3, shade(body, 0.86f));
     polygon(c, p, hull, 4, times(wood, light));
@@ -97,9 +119,14 @@ static void balloon(struct canvas *c, const struct pose *p, struct color body, s
     static const struct point basket[] = {{-0.035f, 0.185f}, {0.035f, 0.185f}, {0.03f, 0.235f},
                                           {-0.03f, 0.235f}};
     float r = 0.14f * p->size;
+    for (int side = -1; side <= 1; side += 2)
+        streak(c, p, 0.125f * (float)side, -0.02f, 0.013f, 1, shade(body, 0.86f));
     paint_line(c, at(p, -0.03f, 0.14f), at(p, -0.03f, 0.20f), 0.005f, times(iron, light), 1);
     paint_line(c, at(p, 0.03f, 0.14f), at(p, 0.03f, 0.20f), 0.005f, times(iron, light), 1);
     polygon(c, p, basket, 4, times(wood, light));
+    if (p->vy < 0)
+        paint_ellipse(c, at(p, 0, 0.165f), 0.022f * p->size, 0.03f * p->size,
+                      (struct color){1, 0.90f, 0.45f}, 1);
     polygon(c, p, skirt, 4, shade(body, 0.90f));
     paint_disc(c, at(p, 0, -0.02f), r, body, 1);
     paint_ellipse(c, at(p, 0, -0.02f), 0.055f * p->size, r, shade(body, 0.84f), 1);
@@ -111,9 +138,12 @@ static void bird(struct canvas *c, const struct pose *p, struct color body, stru
 {
     float flap = sinf(2 * PI * p->beat);
     struct point near_wing[] = {{-0.05f, 0}, {0.055f, -0.005f}, {-0.03f, -0.17f * flap}};
-    struct point tail[] = {{-0.09f, -0.01f}, {-0.175f, -0.035f}, {-0.165f, 0.03f}};
+    struct point tail[] = {{-0.08f, 0}, {-0.205f, -0.045f}, {-0.19f, 0.04f}};
     struct point beak[] = {{0.13f, -0.045f}, {0.185f, -0.02f}, {0.13f, -0.005f}};
     struct point far_wing[] = {{-0.035f, -0.01f}, {0.06f, -0.015f}, {0.03f, -0.15f * flap}};
+    for (int line = 0; line < 2; line++)
+        streak(c, p, -0.10f * p->facing, -0.05f + 0.08f * (float)line, 0.007f, 0.7f,
+               shade(body, 0.86f));
     polygon(c, p, far_wing, 3, shade(body, 0.72f));
     polygon(c, p, tail, 3, shade(body, 0.85f));
     polygon(c, p, beak, 3, times((struct color){1, 0.7f, 0.1f}, light));
@@ -127,6 +157,9 @@ static void ball(struct canvas *c, const struct pose *p, struct color body, stru
 {
     float r = 0.115f * p->size, x = cosf(p->turn), y = sinf(p->turn);
     paint_ellipse(c, (struct point){p->x, 0.925f}, 0.10f, 0.016f, (struct color){0, 0, 0}, 0.25f);
+    for (int line = -1; line <= 1; line++) /* beside the motion, and behind the middle */
+        streak(c, p, 0.085f * (p->vx == 0 ? (float)line : 0), 0.085f * (p->vx == 0 ? 0 : (float)line),
+               0.013f, 0.75f, shade(body, 0.86f));
     paint_disc(c, (struct point){p->x, p->y}, r, body, 1);
     paint_line(c, (struct point){p->x - 0.7f * r * x, p->y - 0.7f * r * y},
                (struct point){p->x + 0.7f * r * x, p->y + 0.7f * r * y}, 0.016f * p->size,
@@ -163,6 +196,13 @@ static void train(struct canvas *c, const struct pose *p, struct color body, str
             paint_ellipse(c, at(p, x + 0.05f + 0.083f * (float)i, -0.035f), 0.026f * p->size,
                           0.03f * p->size, glass, 1);
         wheels(c, p, x + 0.045f, 3, light);
+    }
+    float apart = fminf(0.045f + 0.25f * fabsf(p->vx), 0.15f);
+    for (int puff = 4; puff >= 0; puff--) {
+        float old = (float)puff + p->beat - floorf(p->beat);
+        paint_disc(c, at(p, 0.375f - apart * old, -0.155f - 0.02f * old),
+                   (0.026f + 0.010f * old) * p->size, times((struct color){0.74f, 0.75f, 0.78f}, light),
+                   0.9f * (1 - old / 5));
     }
     polygon(c, p, chimney, 4, times(iron, light));
     polygon(c, p, boiler, 4, body);

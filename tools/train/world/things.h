@@ -6,6 +6,7 @@
 
 struct pose {
     float x, y, size;
+    float vx, vy; /* heights a second */
     float facing; /* 1: to the right, -1: to the left */
     float turn;   /* of a rolling ball, radians */
     float beat;   /* of wings, turns */
