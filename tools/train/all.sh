@@ -18,6 +18,10 @@ threads=${THREADS:-$(nproc)}
 export OMP_WAIT_POLICY=passive
 # Large blocks are kept instead of being given back to the system and zeroed again at every step.
 export MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000
+# OpenBLAS takes processors that it does not know for one without vectors (36 GFLOP/s instead of 210).
+if grep -q avx512bw /proc/cpuinfo; then
+    export OPENBLAS_CORETYPE="${OPENBLAS_CORETYPE:-SkylakeX}"
+fi
 mkdir -p "$run"
 
 stage() { # stage NAME COMMAND...

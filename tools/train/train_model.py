@@ -32,6 +32,7 @@ import world
 
 CONTEXT_NOISE = 0.15  # the most
 SHIFT = 3.0           # of the noise levels that are trained
+WORDS_EVERY = 4       # steps; the text encoder over other captions takes as long as over a batch's own
 
 
 def shares(scenes):
@@ -182,8 +183,8 @@ class Stage:
                       settings={k: v for k, v in self.settings.__dict__.items()},
                       optimiser=self.optimiser.state_dict(), words=self.words.state_dict())
 
-    def words_loss(self, count=96):
-        """Of fresh captions, which cost next to nothing."""
+    def words_loss(self, count=64):
+        """Of fresh captions."""
         rng, captions = self.data[0].rng, []
         values = torch.full((count, len(world.KINDS)), -1)
         for i in range(count):
@@ -238,20 +239,22 @@ class Stage:
             d = self.data[kind]
             start = d.blocks == 1 or d.rng.random() < 0.4
             loss, thing = self.loss(d, a.batch[kind], start)
-            words = self.words_loss()
+            words = self.words_loss() if self.step % WORDS_EVERY == 0 else torch.zeros(())
             self.optimiser.zero_grad()
             self.words_optimiser.zero_grad()
             (loss + a.words_weight * words).backward()
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             if torch.isfinite(norm):
                 self.optimiser.step(rate)
-                self.words_optimiser.step()
+                if self.step % WORDS_EVERY == 0:
+                    self.words_optimiser.step()
                 self.ema.update(self.model, self.step)
             self.step += 1
             name = {1: "still", 9: "opening"}.get(d.pictures, "start" if start else "middle")
             sums.setdefault(name, []).append(loss.item())
             things.append(thing.item())
-            told.append(words.item())
+            if self.step % WORDS_EVERY == 0:
+                told.append(words.item())
             if self.step % a.report == 0:
                 means = {name: float(np.mean(v)) for name, v in
                          [*sums.items(), ("things", things), ("words", told)]}
