@@ -239,21 +239,21 @@ class Stage:
             d = self.data[kind]
             start = d.blocks == 1 or d.rng.random() < 0.4
             loss, thing = self.loss(d, a.batch[kind], start)
-            words = self.words_loss() if self.step % WORDS_EVERY == 0 else torch.zeros(())
+            words = self.words_loss() if self.step % WORDS_EVERY == 0 else None
             self.optimiser.zero_grad()
             self.words_optimiser.zero_grad()
-            (loss + a.words_weight * words).backward()
+            (loss if words is None else loss + a.words_weight * words).backward()
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             if torch.isfinite(norm):
                 self.optimiser.step(rate)
-                if self.step % WORDS_EVERY == 0:
+                if words is not None:
                     self.words_optimiser.step()
                 self.ema.update(self.model, self.step)
             self.step += 1
             name = {1: "still", 9: "opening"}.get(d.pictures, "start" if start else "middle")
             sums.setdefault(name, []).append(loss.item())
             things.append(thing.item())
-            if self.step % WORDS_EVERY == 0:
+            if words is not None:
                 told.append(words.item())
             if self.step % a.report == 0:
                 means = {name: float(np.mean(v)) for name, v in
