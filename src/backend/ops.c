@@ -22,9 +22,9 @@ void op_copy(struct backend *b, struct tensor y, struct tensor x)
         return;
     REQUIRE("copy", y, x, computable(&y) && computable(&x));
     REQUIRE("copy", y, x, tensor_same_shape(&y, &x));
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->copy(b, &y, &x);
-    end(b, OP_COPY, begun, 0);
+    op_end(b, OP_COPY, begun, 0);
 }
 
 void op_activate(struct backend *b, struct tensor y, struct tensor x, enum activation act)
@@ -34,9 +34,9 @@ void op_activate(struct backend *b, struct tensor y, struct tensor x, enum activ
     REQUIRE("activate", y, x, computable(&y) && computable(&x));
     REQUIRE("activate", y, x, tensor_same_shape(&y, &x));
     REQUIRE("activate", y, x, tensor_is_contiguous(&y) && tensor_is_contiguous(&x));
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->activate(b, &y, &x, act);
-    end(b, OP_OTHER, begun, 0);
+    op_end(b, OP_OTHER, begun, 0);
 }
 
 void op_linear(struct backend *b, struct tensor y, struct tensor x, struct linear *w,
@@ -48,9 +48,9 @@ void op_linear(struct backend *b, struct tensor y, struct tensor x, struct linea
     REQUIRE("linear", y, x, y.dims == 2 && x.dims == 2 && y.shape[0] == x.shape[0]);
     REQUIRE("linear", y, x, x.shape[1] == w->k && y.shape[1] == w->n);
     REQUIRE("linear", y, x, x.type == w->type && dense_rows(&x) && dense_rows(&y));
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->linear(b, &y, &x, w, act);
-    end(b, OP_LINEAR, begun, 2.0 * (double)y.shape[0] * (double)w->n * (double)w->k);
+    op_end(b, OP_LINEAR, begun, 2.0 * (double)y.shape[0] * (double)w->n * (double)w->k);
 }
 
 static int64_t conv_length(int64_t in, int pad, int64_t kernel, int stride)
@@ -84,9 +84,9 @@ void op_conv(struct backend *b, struct tensor y, struct tensor x, struct conv *w
     REQUIRE("conv", y, x, x.type == b->compute && y.type == b->compute);
     REQUIRE("conv", y, x, dense_frames(&x) && dense_frames(&y));
     REQUIRE("conv", y, x, !accumulate || act == ACT_NONE);
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->conv(b, &y, &x, w, act, accumulate);
-    end(b, OP_CONV, begun, conv_flops(&y, w));
+    op_end(b, OP_CONV, begun, conv_flops(&y, w));
 }
 
 void op_attention(struct backend *b, struct tensor y, struct tensor q, struct tensor k,
@@ -100,9 +100,9 @@ void op_attention(struct backend *b, struct tensor y, struct tensor q, struct te
                 is_f32_matrix(&relative_bias, q.shape[0] + k.shape[0] - 1));
     REQUIRE("attention", q, relative_bias,
             !relative_bias.data || relative_bias.shape[0] == q.shape[1]);
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->attention(b, &y, &q, &k, &v, scale, relative_bias.data ? &relative_bias : NULL);
-    end(b, OP_ATTENTION, begun, 4.0 * (double)tensor_count(&q) * (double)k.shape[0]);
+    op_end(b, OP_ATTENTION, begun, 4.0 * (double)tensor_count(&q) * (double)k.shape[0]);
 }
 
 void op_rms_norm(struct backend *b, struct tensor y, struct tensor x, struct tensor gain, float eps,
@@ -114,9 +114,9 @@ void op_rms_norm(struct backend *b, struct tensor y, struct tensor x, struct ten
     REQUIRE("rms_norm", y, x, y.dims == 2 && tensor_same_shape(&y, &x));
     REQUIRE("rms_norm", y, x, dense_rows(&y) && dense_rows(&x));
     REQUIRE("rms_norm", y, gain, is_f32_vector(&gain, x.shape[1]));
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->rms_norm(b, &y, &x, &gain, eps, act);
-    end(b, OP_RMS_NORM, begun, 0);
+    op_end(b, OP_RMS_NORM, begun, 0);
 }
 
 void op_layer_norm(struct backend *b, struct tensor y, struct tensor x, struct tensor scale,
@@ -125,9 +125,9 @@ void op_layer_norm(struct backend *b, struct tensor y, struct tensor x, struct t
     if (!backend_ready(b))
         return;
     REQUIRE("layer_norm", y, x, is_layer_norm(&y, &x, &scale, &shift));
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->layer_norm(b, &y, &x, &scale, &shift, eps, scale_offset);
-    end(b, OP_LAYER_NORM, begun, 0);
+    op_end(b, OP_LAYER_NORM, begun, 0);
 }
 
 void op_rope(struct backend *b, struct tensor y, struct tensor x, const struct rope_tables *tables)
@@ -135,9 +135,9 @@ void op_rope(struct backend *b, struct tensor y, struct tensor x, const struct r
     if (!backend_ready(b))
         return;
     REQUIRE("rope", y, x, is_rope(&y, &x, tables));
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->rope(b, &y, &x, tables);
-    end(b, OP_ROPE, begun, 0);
+    op_end(b, OP_ROPE, begun, 0);
 }
 
 void op_rms_norm_rope(struct backend *b, struct tensor y, struct tensor x, struct tensor gain,
@@ -148,9 +148,9 @@ void op_rms_norm_rope(struct backend *b, struct tensor y, struct tensor x, struc
     REQUIRE("rms_norm_rope", y, x, is_rope(&y, &x, tables));
     REQUIRE("rms_norm_rope", y, gain, is_f32_vector(&gain, x.shape[3] * x.shape[4]));
     if (b->ops->rms_norm_rope) {
-        double begun = begin(b);
+        double begun = op_begin(b);
         b->ops->rms_norm_rope(b, &y, &x, &gain, eps, tables);
-        end(b, OP_ROPE, begun, 0);
+        op_end(b, OP_ROPE, begun, 0);
         return;
     }
     for (int64_t f = 0; f < x.shape[0]; f++) {
@@ -170,9 +170,9 @@ void op_add_gated(struct backend *b, struct tensor x, struct tensor y, struct te
     if (!backend_ready(b))
         return;
     REQUIRE("add_gated", x, y, is_add_gated(&x, &y, &gate));
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->add_gated(b, &x, &y, gate.data ? &gate : NULL);
-    end(b, OP_ADD, begun, 0);
+    op_end(b, OP_ADD, begun, 0);
 }
 
 void op_mul(struct backend *b, struct tensor y, struct tensor a, struct tensor c)
@@ -183,9 +183,9 @@ void op_mul(struct backend *b, struct tensor y, struct tensor a, struct tensor c
     REQUIRE("mul", y, a, tensor_same_shape(&y, &a) && tensor_same_shape(&y, &c));
     REQUIRE("mul", y, a,
             tensor_is_contiguous(&y) && tensor_is_contiguous(&a) && tensor_is_contiguous(&c));
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->mul(b, &y, &a, &c);
-    end(b, OP_OTHER, begun, 0);
+    op_end(b, OP_OTHER, begun, 0);
 }
 
 void op_combine(struct backend *b, struct tensor y, int terms, const float *factor,
@@ -199,9 +199,9 @@ void op_combine(struct backend *b, struct tensor y, int terms, const float *fact
         REQUIRE("combine", y, x[i], x[i].data && x[i].type == TENSOR_F32);
         REQUIRE("combine", y, x[i], tensor_same_shape(&y, &x[i]) && tensor_is_contiguous(&x[i]));
     }
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->combine(b, &y, terms, factor, x);
-    end(b, OP_OTHER, begun, 0);
+    op_end(b, OP_OTHER, begun, 0);
 }
 
 void op_picture(struct backend *b, const struct picture_target *target, struct tensor x, float scale,
@@ -212,9 +212,9 @@ void op_picture(struct backend *b, const struct picture_target *target, struct t
     REQUIRE("picture", x, x, computable(&x) && x.dims == 3 && x.shape[2] == 3);
     REQUIRE("picture", x, x, tensor_is_contiguous(&x));
     REQUIRE("picture", x, x, x.shape[0] % 2 == 0 && x.shape[1] % 2 == 0);
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->picture(b, target, &x, scale, offset);
-    end(b, OP_OTHER, begun, 0);
+    op_end(b, OP_OTHER, begun, 0);
 }
 
 void op_pictures(struct backend *b, int count, const struct picture_target *target, struct tensor x,
@@ -234,9 +234,9 @@ void op_pictures(struct backend *b, int count, const struct picture_target *targ
                        scale, offset);
         return;
     }
-    double begun = begin(b);
+    double begun = op_begin(b);
     backend_range_begin(b, "pictures");
     b->ops->pictures(b, count, target, &x, scale, offset);
     backend_range_end(b);
-    end(b, OP_OTHER, begun, 0);
+    op_end(b, OP_OTHER, begun, 0);
 }

@@ -4,12 +4,12 @@
 #include "backend/backend.h"
 #include "base/clock.h"
 
-static inline double begin(const struct backend *b)
+static inline double op_begin(const struct backend *b)
 {
     return b->profile ? clock_seconds() : 0;
 }
 
-static inline void end(struct backend *b, enum op_kind kind, double begun, double flops)
+static inline void op_end(struct backend *b, enum op_kind kind, double begun, double flops)
 {
     if (!b->profile)
         return;
@@ -20,8 +20,8 @@ static inline void end(struct backend *b, enum op_kind kind, double begun, doubl
 }
 
 /* Logs which check of which operation failed, with the shapes at hand. */
-static inline void refuse(struct backend *b, const char *op, const char *check, const struct tensor *y,
-                   const struct tensor *x)
+static inline void op_refuse(struct backend *b, const char *op, const char *check,
+                             const struct tensor *y, const struct tensor *x)
 {
     char shape_y[128], shape_x[128];
     backend_fail(b, UNREEL_EINVAL, "%s %s <- %s: not %s", op,
@@ -32,7 +32,7 @@ static inline void refuse(struct backend *b, const char *op, const char *check, 
 #define REQUIRE(op, y, x, condition)                                                               \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
-            refuse(b, op, #condition, &(y), &(x));                                                 \
+            op_refuse(b, op, #condition, &(y), &(x));                                              \
             return;                                                                                \
         }                                                                                          \
     } while (0)

@@ -14,9 +14,9 @@ void op_rope_table(struct backend *b, struct tensor table, struct tensor start)
     REQUIRE("rope_table", table, start, table.data && table.type == TENSOR_F32 && table.dims == 3);
     REQUIRE("rope_table", table, start, table.shape[2] == 2 && tensor_is_contiguous(&table));
     REQUIRE("rope_table", table, start, is_ints(&start, 1));
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->rope_table(b, &table, &start);
-    end(b, OP_OTHER, begun, 0);
+    op_end(b, OP_OTHER, begun, 0);
 }
 
 void op_sinusoid(struct backend *b, struct tensor y, struct tensor timestep)
@@ -26,9 +26,9 @@ void op_sinusoid(struct backend *b, struct tensor y, struct tensor timestep)
     REQUIRE("sinusoid", y, timestep, y.data && y.type == TENSOR_F32 && y.dims == 2);
     REQUIRE("sinusoid", y, timestep, y.shape[1] % 2 == 0 && tensor_is_contiguous(&y));
     REQUIRE("sinusoid", y, timestep, is_f32_vector(&timestep, y.shape[0]));
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->sinusoid(b, &y, &timestep);
-    end(b, OP_OTHER, begun, 0);
+    op_end(b, OP_OTHER, begun, 0);
 }
 
 void op_noise(struct backend *b, struct tensor x, const struct noise_key *key, uint64_t frame,
@@ -37,9 +37,9 @@ void op_noise(struct backend *b, struct tensor x, const struct noise_key *key, u
     if (!backend_ready(b))
         return;
     REQUIRE("noise", x, x, x.data && x.type == TENSOR_F32 && tensor_is_contiguous(&x));
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->noise(b, &x, key, frame, step);
-    end(b, OP_OTHER, begun, 0);
+    op_end(b, OP_OTHER, begun, 0);
 }
 
 void op_attention_held(struct backend *b, struct tensor y, struct tensor q, struct tensor k,
@@ -56,9 +56,9 @@ void op_attention_held(struct backend *b, struct tensor y, struct tensor q, stru
         return;
     }
     REQUIRE("attention_held", y, q, is_attention(&y, &q, &k, &v));
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->attention_held(b, &y, &q, &k, &v, scale, &held, count);
-    end(b, OP_ATTENTION, begun, 4.0 * (double)tensor_count(&q) * (double)count);
+    op_end(b, OP_ATTENTION, begun, 4.0 * (double)tensor_count(&q) * (double)count);
 }
 
 void op_add_gated_layer_norm(struct backend *b, struct tensor y, struct tensor x, struct tensor a,
@@ -75,10 +75,10 @@ void op_add_gated_layer_norm(struct backend *b, struct tensor y, struct tensor x
     REQUIRE("add_gated_layer_norm", x, a, is_add_gated(&x, &a, &gate));
     REQUIRE("add_gated_layer_norm", y, x, is_layer_norm(&y, &x, &scale, &shift));
     REQUIRE("add_gated_layer_norm", y, x, y.data != x.data && y.data != a.data);
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->add_gated_layer_norm(b, &y, &x, &a, gate.data ? &gate : NULL, &scale, &shift, eps,
                                  scale_offset);
-    end(b, OP_LAYER_NORM, begun, 0);
+    op_end(b, OP_LAYER_NORM, begun, 0);
 }
 
 /* ---- queries, keys and values ---------------------------------------------------------------- */
@@ -134,7 +134,7 @@ void op_store_qkv(struct backend *b, const struct store_qkv *store)
         store_composed(b, store);
         return;
     }
-    double begun = begin(b);
+    double begun = op_begin(b);
     b->ops->store_qkv(b, store);
-    end(b, OP_ROPE, begun, 0);
+    op_end(b, OP_ROPE, begun, 0);
 }

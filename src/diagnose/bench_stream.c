@@ -4,11 +4,11 @@
 
 #include "base/clock.h"
 #include "diagnose/bench.h"
+#include "model/latent.h"
 #include "model/rollout.h"
 #include "model/video_decoder.h"
 #include "weights/made_up.h"
 
-#define LATENT_PIXELS 8
 #define BLOCK 3
 #define SEED 1
 #define PICTURES_MAX 16

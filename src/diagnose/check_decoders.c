@@ -3,6 +3,7 @@
 
 #include "diagnose/check.h"
 #include "engine/model_folder.h"
+#include "model/latent.h"
 #include "model/video_decoder.h"
 
 static const struct check_range clamp_signed = {1, 0, -1, 1}, clamp_unsigned = {1, 0, 0, 1};
@@ -28,7 +29,8 @@ static void compare_vae(struct check *check, struct vae *vae, const struct weigh
         check_decoder(check, "vae.pixels", decoder, file, latents, &clamp_signed);
     else
         check_broken(check, "vae.pixels", "cannot be set up:");
-    if (clip.data && vae_encoder_open(&encoder, vae, (int)clip.shape[1] / 8, (int)clip.shape[2] / 8,
+    if (clip.data && vae_encoder_open(&encoder, vae, (int)clip.shape[1] / LATENT_PIXELS,
+                                      (int)clip.shape[2] / LATENT_PIXELS,
                                       1 + (int)(clip.shape[0] - 1) / 4) == 0)
         check_compare(check, "vae.clip_latent", video_encoder_encode(encoder, clip), file,
                       "clip_latent", 0, NULL);
@@ -95,8 +97,9 @@ static void compare_light(struct check *check, struct taehv *taehv, const struct
         check_broken(check, "taehv.pixels", "cannot be set up:");
     if (clip.data)
         clip = pad_clip(check, &arena, clip);
-    if (clip.data && taehv_encoder_open(&encoder, taehv, (int)clip.shape[1] / 8,
-                                        (int)clip.shape[2] / 8, (int)clip.shape[0] / 4) == 0)
+    if (clip.data && taehv_encoder_open(&encoder, taehv, (int)clip.shape[1] / LATENT_PIXELS,
+                                        (int)clip.shape[2] / LATENT_PIXELS,
+                                        (int)clip.shape[0] / 4) == 0)
         check_compare(check, "taehv.clip_latents", video_encoder_encode(encoder, clip), file,
                       "clip_latents", 0, NULL);
     else

@@ -5,7 +5,6 @@
 #include "model/rollout.h"
 #include "unreel/unreel.h"
 
-#define LATENT_PIXELS 8   /* px: a latent's side */
 #define TRAINED_FRAMES 21 /* latent frames that the published models were trained on: window -1 */
 #define DECODE_CHUNK_MAX 4 /* latent frames decoded at a time, where the device wants more than 1 */
 

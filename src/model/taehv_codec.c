@@ -1,9 +1,9 @@
 /* TAEHV's decoder and encoder as streams. */
 #include <stdlib.h>
 
+#include "model/latent.h"
 #include "model/taehv.h"
 
-#define LATENT_WIDTH 16
 #define GROUP 4   /* pictures of a latent frame */
 #define DROPPED 3 /* pictures at the start of a stream that have no full history behind them */
 
@@ -71,7 +71,7 @@ static void walk_decoder(struct decoder *d, struct tensor latent, struct tensor 
 {
     struct video_stream *s = &d->stream;
     struct taehv_half *half = &d->taehv->decoder;
-    struct video_shape from = {1, d->h, d->w, LATENT_WIDTH}, shape = from;
+    struct video_shape from = {1, d->h, d->w, LATENT_CHANNELS}, shape = from;
     s->cursor = 0;
     struct tensor x = video_view(s, &s->x, from);
     if (!s->planning) {
@@ -106,7 +106,7 @@ static struct tensor decode(struct video_decoder *base, struct tensor latents)
     if (!backend_ready(base->backend))
         return (struct tensor){0};
     if (latents.dims != 4 || latents.shape[0] > d->frames_max || latents.shape[1] != d->h ||
-        latents.shape[2] != d->w || latents.shape[3] != LATENT_WIDTH) {
+        latents.shape[2] != d->w || latents.shape[3] != LATENT_CHANNELS) {
         backend_fail(base->backend, UNREEL_EINVAL, "TAEHV: latents of another shape");
         return (struct tensor){0};
     }
@@ -161,7 +161,7 @@ int taehv_decoder_open(struct video_decoder **decoder, struct taehv *taehv, int 
     d->frames_max = frames_max;
     video_stream_init(&d->stream, b);
     walk_decoder(d, (struct tensor){0}, (struct tensor){0});
-    d->clamped = arena_tensor(&d->stream.arena, TENSOR_F32, SHAPE(1, h, w, LATENT_WIDTH));
+    d->clamped = arena_tensor(&d->stream.arena, TENSOR_F32, SHAPE(1, h, w, LATENT_CHANNELS));
     d->pixels = arena_tensor(&d->stream.arena, b->compute,
                              SHAPE(GROUP * (int64_t)frames_max, 8 * h, 8 * w, 3));
     int code = video_stream_allocate(&d->stream);
@@ -208,7 +208,7 @@ static void walk_encoder(struct encoder *e, struct tensor pixels, struct tensor 
             run_block(s, &level->block[k], shape);
     }
     from = shape;
-    shape.c = LATENT_WIDTH;
+    shape.c = LATENT_CHANNELS;
     run_conv(s, &half->last, from, shape, ACT_NONE);
     if (!s->planning)
         op_copy(s->b, latent, video_view(s, &s->x, shape));
@@ -263,7 +263,8 @@ int taehv_encoder_open(struct video_encoder **encoder, struct taehv *taehv, int 
     e->frames_max = frames_max;
     video_stream_init(&e->stream, b);
     walk_encoder(e, (struct tensor){0}, (struct tensor){0});
-    e->latents = arena_tensor(&e->stream.arena, TENSOR_F32, SHAPE(frames_max, h, w, LATENT_WIDTH));
+    e->latents =
+        arena_tensor(&e->stream.arena, TENSOR_F32, SHAPE(frames_max, h, w, LATENT_CHANNELS));
     int code = video_stream_allocate(&e->stream);
     e->base.bytes = e->stream.arena.bytes;
     if (code < 0) {

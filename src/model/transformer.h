@@ -4,9 +4,8 @@
 
 #include "backend/recorder.h"
 #include "model/kv_cache.h"
+#include "model/latent.h"
 #include "weights/weights.h"
-
-#define LATENT_CHANNELS 16
 
 /* Where the whole numbers of a forward lie in transformer_work.place: 16 bytes apart, which some
  * libraries want. */

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 
 /* Per-channel statistics of Wan2.1's latents, with which the transformer's latents are normalised. */
-static const float latent_mean[LATENT_WIDTH] = {-0.7571f, -0.7089f, -0.9113f, 0.1075f,
+static const float latent_mean[LATENT_CHANNELS] = {-0.7571f, -0.7089f, -0.9113f, 0.1075f,
                                                 -0.1745f, 0.9653f,  -0.1517f, 1.5508f,
                                                 0.4134f,  -0.0715f, 0.5517f,  -0.3632f,
                                                 -0.1922f, -0.9497f, 0.2503f,  -0.2921f};
-static const float latent_std[LATENT_WIDTH] = {2.8184f, 1.4541f, 2.3275f, 2.6558f,
+static const float latent_std[LATENT_CHANNELS] = {2.8184f, 1.4541f, 2.3275f, 2.6558f,
                                                1.2196f, 1.7708f, 2.6052f, 2.0743f,
                                                3.2687f, 2.1526f, 2.8652f, 1.5579f,
                                                1.6382f, 1.1253f, 2.8251f, 1.9160f};
@@ -175,13 +175,13 @@ static void load_latent(struct load *load, struct vae_half *half, int64_t n, boo
     struct tensor bias = bind(&load->binder, SHAPE(n), "%s.bias", name);
     if (!weight.data || !bias.data)
         return;
-    half->latent_weight = malloc((size_t)(LATENT_WIDTH * n + LATENT_WIDTH) * sizeof(float));
+    half->latent_weight = malloc((size_t)(LATENT_CHANNELS * n + LATENT_CHANNELS) * sizeof(float));
     if (!half->latent_weight) {
         load->code = log_error(load->binder.log, UNREEL_ENOMEM, "VAE: out of memory");
         return;
     }
-    float *w = half->latent_weight, *b = w + LATENT_WIDTH * n;
-    for (int64_t o = 0; o < LATENT_WIDTH; o++) {
+    float *w = half->latent_weight, *b = w + LATENT_CHANNELS * n;
+    for (int64_t o = 0; o < LATENT_CHANNELS; o++) {
         double sum = tensor_element(bias.data, bias.type, o);
         for (int64_t i = 0; i < n; i++) {
             double value = tensor_element(weight.data, weight.type, o * n + i);
@@ -192,16 +192,16 @@ static void load_latent(struct load *load, struct vae_half *half, int64_t n, boo
         b[o] = (float)(encoder ? (sum - latent_mean[o]) / latent_std[o] : sum);
     }
     struct linear_desc desc = {.parts = 1, .precise = true};
-    desc.weight[0] = tensor_make(w, TENSOR_F32, SHAPE(LATENT_WIDTH, n));
-    desc.bias[0] = tensor_make(b, TENSOR_F32, SHAPE(LATENT_WIDTH));
+    desc.weight[0] = tensor_make(w, TENSOR_F32, SHAPE(LATENT_CHANNELS, n));
+    desc.bias[0] = tensor_make(b, TENSOR_F32, SHAPE(LATENT_CHANNELS));
     backend_linear_init(load->vae->backend, &half->latent, &desc);
 }
 
 static void load_decoder(struct load *load)
 {
     struct vae_half *half = &load->vae->decoder;
-    load_latent(load, half, LATENT_WIDTH, false, "conv2");
-    int64_t c = load_conv3(load, &half->first, -1, LATENT_WIDTH, "decoder.conv1");
+    load_latent(load, half, LATENT_CHANNELS, false, "conv2");
+    int64_t c = load_conv3(load, &half->first, -1, LATENT_CHANNELS, "decoder.conv1");
     load_middle(load, half, c, "decoder");
     c = load_stages(load, half, c, false, "decoder.upsamples");
     check_scale(load, half, "decoder.upsamples");
@@ -217,8 +217,8 @@ static void load_encoder(struct load *load)
     check_scale(load, half, "encoder.downsamples");
     load_middle(load, half, c, "encoder");
     half->head_gain = load_gain(load, c, "encoder.head.0");
-    load_conv3(load, &half->head, 2 * LATENT_WIDTH, c, "encoder.head.2");
-    load_latent(load, half, 2 * LATENT_WIDTH, true, "conv1");
+    load_conv3(load, &half->head, 2 * LATENT_CHANNELS, c, "encoder.head.2");
+    load_latent(load, half, 2 * LATENT_CHANNELS, true, "conv1");
 }
 
 int vae_open(struct vae **vae, struct backend *backend, const struct weights *weights,

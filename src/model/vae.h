@@ -1,10 +1,9 @@
 /* Inside the Wan VAE (spec section 6): its weights, and what its decoder and encoder share. */
 #pragma once
 
+#include "model/latent.h"
 #include "model/video_decoder.h"
 #include "model/video_stream.h"
-
-#define LATENT_WIDTH 16
 
 /* x' + conv2(SiLU(RMS(conv1(SiLU(RMS(x)))))), x' being x or a 1x1x1 convolution of it. */
 struct vae_residual {

@@ -59,15 +59,15 @@ static void walk(struct decoder *d, struct tensor latents, struct tensor pixels,
 {
     struct video_stream *s = &d->stream;
     struct vae_half *half = &d->vae->decoder;
-    struct video_shape shape = {latents.shape[0], d->h, d->w, LATENT_WIDTH};
+    struct video_shape shape = {latents.shape[0], d->h, d->w, LATENT_CHANNELS};
     int64_t rows = shape.t * shape.h * shape.w;
     s->cursor = 0;
     struct tensor in = video_input(s, shape, TIME_HISTORY);
     if (!s->planning)
         op_linear(s->b,
                   tensor_reshape(tensor_slice(in, 0, TIME_HISTORY, shape.t),
-                                 SHAPE(rows, LATENT_WIDTH)),
-                  tensor_reshape(latents, SHAPE(rows, LATENT_WIDTH)), &half->latent, ACT_NONE);
+                                 SHAPE(rows, LATENT_CHANNELS)),
+                  tensor_reshape(latents, SHAPE(rows, LATENT_CHANNELS)), &half->latent, ACT_NONE);
     shape.c = half->first.co;
     video_causal(s, video_view(s, &s->x, shape), in, &half->first, ACT_NONE, false);
 
@@ -98,7 +98,7 @@ static struct tensor decode(struct video_decoder *base, struct tensor latents)
     if (!backend_ready(base->backend))
         return (struct tensor){0};
     if (latents.dims != 4 || latents.shape[0] > d->frames_max || latents.shape[1] != d->h ||
-        latents.shape[2] != d->w || latents.shape[3] != LATENT_WIDTH) {
+        latents.shape[2] != d->w || latents.shape[3] != LATENT_CHANNELS) {
         backend_fail(base->backend, UNREEL_EINVAL, "VAE: latents of another shape");
         return (struct tensor){0};
     }
@@ -157,7 +157,7 @@ int vae_decoder_open(struct video_decoder **decoder, struct vae *vae, int h, int
     if (d->pass > frames_max)
         d->pass = frames_max;
     video_stream_init(&d->stream, vae->backend);
-    struct tensor latents = tensor_make(NULL, TENSOR_F32, SHAPE(d->pass, h, w, LATENT_WIDTH));
+    struct tensor latents = tensor_make(NULL, TENSOR_F32, SHAPE(d->pass, h, w, LATENT_CHANNELS));
     walk(d, latents, (struct tensor){0}, false);
     d->pixels = arena_tensor(&d->stream.arena, vae->backend->compute,
                              SHAPE(4 * (int64_t)frames_max, 8 * h, 8 * w, 3));

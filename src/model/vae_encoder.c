@@ -74,14 +74,14 @@ static void walk(struct encoder *e, struct tensor pixels, struct tensor latent, 
     in = video_input(s, shape, HISTORY);
     vae_norm(s, tensor_slice(in, 0, HISTORY, shape.t), video_view(s, &s->x, shape), half->head_gain,
              ACT_SILU);
-    shape.c = 2 * LATENT_WIDTH;
+    shape.c = 2 * LATENT_CHANNELS;
     struct tensor mu = video_view(s, &s->a, shape);
     video_causal(s, mu, in, &half->head, ACT_NONE, false);
     if (s->planning)
         return;
     int64_t rows = shape.h * shape.w;
     op_copy(s->b, e->mu, tensor_reshape(mu, SHAPE(rows, shape.c)));
-    op_linear(s->b, tensor_reshape(latent, SHAPE(rows, LATENT_WIDTH)), e->mu, &half->latent,
+    op_linear(s->b, tensor_reshape(latent, SHAPE(rows, LATENT_CHANNELS)), e->mu, &half->latent,
               ACT_NONE);
 }
 
@@ -140,8 +140,9 @@ int vae_encoder_open(struct video_encoder **encoder, struct vae *vae, int h, int
     e->frames_max = frames_max;
     video_stream_init(&e->stream, vae->backend);
     walk(e, tensor_make(NULL, TENSOR_F32, SHAPE(GROUP, 8 * h, 8 * w, 3)), (struct tensor){0}, false);
-    e->mu = arena_tensor(&e->stream.arena, TENSOR_F32, SHAPE((int64_t)h * w, 2 * LATENT_WIDTH));
-    e->latents = arena_tensor(&e->stream.arena, TENSOR_F32, SHAPE(frames_max, h, w, LATENT_WIDTH));
+    e->mu = arena_tensor(&e->stream.arena, TENSOR_F32, SHAPE((int64_t)h * w, 2 * LATENT_CHANNELS));
+    e->latents =
+        arena_tensor(&e->stream.arena, TENSOR_F32, SHAPE(frames_max, h, w, LATENT_CHANNELS));
     int code = video_stream_allocate(&e->stream);
     e->base.bytes = e->stream.arena.bytes;
     if (code < 0) {
