@@ -1,4 +1,4 @@
-/* Gaussian noise: the numbers of src/model/noise.c.
+/* Gaussian noise: the numbers of src/base/noise.c.
  *
  * Thread: one Philox block, so four neighbours. Normals are computed in f64 and rounded once, so
  * that they differ from the host's only where the two libraries' logarithms and cosines do, by a

@@ -7,10 +7,11 @@
 #include "command.h"
 
 static const char *const no_options[] = {NULL};
-static const char *const check_options[] = {"device", "dtype", "threads", "device_cache", "device_without", NULL};
-static const char *const bench_options[] = {"shape", "bench_blocks", "bench_window", "bench_chunks",
-                                            "bench_stages", "size", "num_frame_per_block", "device",
-                                            "dtype", "threads", "device_cache", "device_without", "seed", "json", NULL};
+static const char *const check_options[] = {"device", "dtype", "threads", "device_cache",
+                                            "device_without", NULL};
+static const char *const bench_options[] = {
+    "shape", "bench_blocks", "bench_window", "bench_chunks", "bench_stages", "size", "device",
+    "dtype", "threads", "device_cache", "device_without", "json", NULL};
 /* clang-format off */
 static const char *const live_options[] = {
     "prompt", "image", "seed",

@@ -42,7 +42,9 @@ int run_check(struct console *console, const struct arguments *arguments)
 {
     if (arguments->name_count < 1)
         return usage(console, "check");
-    int code = cache_default_apply(arguments->options);
+    int code = cache_default_apply(arguments->options, console);
+    if (code)
+        return code;
     for (int i = 0; i < arguments->name_count; i++) {
         if (arguments->name_count > 1)
             printf("%s%s:\n", i ? "\n" : "", arguments->names[i]);
@@ -56,7 +58,7 @@ int run_bench(struct console *console, const struct arguments *arguments)
 {
     if (arguments->name_count)
         return usage(console, "bench");
-    int code = cache_default_apply(arguments->options);
+    int code = cache_default_apply(arguments->options, console);
     if (code)
         return code;
     return exit_code(

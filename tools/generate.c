@@ -189,7 +189,7 @@ static int prepare(struct batch *b)
     if (code == 0)
         code = load_config(b);
     if (code == 0)
-        code = cache_default_apply(b->options);
+        code = cache_default_apply(b->options, b->console);
     if (code == 0 && unreel_prompts_open(&b->prompts, b->options) < 0)
         code = EXIT_ERROR;
     if (code == 0)

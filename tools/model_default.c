@@ -33,15 +33,17 @@ int model_default_apply(unreel_options *options, struct console *console)
     return 0;
 }
 
-int cache_default_apply(unreel_options *options)
+int cache_default_apply(unreel_options *options, struct console *console)
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     bool named = cache && *cache == '/'; /* others are to be ignored, says the specification */
     char *path = NULL;
     if (unreel_options_is_set(options, "device_cache") || (!named && (!home || *home != '/')))
         return 0;
-    if (asprintf(&path, "%s%s/unreel", named ? cache : home, named ? "" : "/.cache") < 0)
+    if (asprintf(&path, "%s%s/unreel", named ? cache : home, named ? "" : "/.cache") < 0) {
+        console_error(console, "out of memory");
         return EXIT_ERROR;
+    }
     int code = unreel_options_set(options, "device_cache", path);
     free(path);
     return code < 0 ? EXIT_ERROR : 0;

@@ -11,4 +11,4 @@ int model_default_apply(unreel_options *options, struct console *console);
 
 /* Sets "device_cache" where it is not set: to unreel in the environment's XDG_CACHE_HOME, else in .cache
  * of the home folder. 0 or an exit code. */
-int cache_default_apply(unreel_options *options);
+int cache_default_apply(unreel_options *options, struct console *console);

@@ -1,6 +1,6 @@
 /* Gaussian noise that depends only on what it is for, not on who draws it or in which order: Philox
- * 4x32-10, two words to two normals by Box and Muller. Computed on the host for every backend, so
- * that the same numbers come out everywhere. */
+ * 4x32-10, two words to two normals by Box and Muller. Every backend draws the same words; a device's
+ * logarithms and cosines may differ from the host's in the last place. */
 #pragma once
 
 #include <stdint.h>

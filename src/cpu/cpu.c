@@ -136,8 +136,8 @@ static const struct backend_ops ops = {
     .close = cpu_close,
     .alloc = cpu_alloc,
     .free = cpu_free,
-    .upload = cpu_upload,
-    .download = cpu_copy,
+    .upload = cpu_transfer,
+    .download = cpu_transfer,
     .linear_init = linear_init,
     .linear_finish = linear_finish,
     .conv_init = conv_init,
@@ -210,6 +210,7 @@ int cpu_open_as(struct backend **backend, const struct backend_config *config,
     if (log)
         b->log = *log;
     b->threads = config->threads > 0 ? config->threads : thread_pool_processors();
+    b->decode_frames = 1;
     cpu->isa = isa;
     cpu->kernels = cpu_isa_kernels(isa);
     int code = choose_type(b, config->dtype, choice->bf16 ? choice->bf16 > 0 : cpu_prefers_bf16());

@@ -148,7 +148,7 @@ void cpu_combine(struct backend *, const struct tensor *y, int terms, const floa
 void cpu_picture(struct backend *, const struct picture_target *target, const struct tensor *x,
                  float scale, float offset);
 
-void cpu_upload(struct backend *, const struct tensor *y, const struct tensor *x);
+void cpu_transfer(struct backend *, const struct tensor *y, const struct tensor *x);
 void cpu_rope_table(struct backend *, const struct tensor *table, const struct tensor *start);
 void cpu_sinusoid(struct backend *, const struct tensor *y, const struct tensor *timestep);
 void cpu_noise(struct backend *, const struct tensor *x, const struct noise_key *key, uint64_t frame,

@@ -4,7 +4,7 @@
 #include "base/angles.h"
 #include "cpu/cpu.h"
 
-void cpu_upload(struct backend *b, const struct tensor *y, const struct tensor *x)
+void cpu_transfer(struct backend *b, const struct tensor *y, const struct tensor *x)
 {
     if (y->type == TENSOR_I32)
         memcpy(y->data, x->data, tensor_bytes(y));

@@ -7,11 +7,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/rank.h"
 #include "config/options.h"
 
 #define STAGE_SECONDS_MAX 30 /* no further run of a stage is begun after */
 
-static int compare_doubles(const void *a, const void *b)
+int bench_compare_doubles(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -69,10 +70,10 @@ void bench_time(struct bench *bench, const char *name, void (*run)(void *opaque)
         runs++;
     }
     bench_look_at_memory(bench);
-    qsort(times, (size_t)runs, sizeof *times, compare_doubles);
+    qsort(times, (size_t)runs, sizeof *times, bench_compare_doubles);
     stage->runs = runs;
-    stage->seconds = times[(runs - 1) / 2];
-    stage->p99 = times[(runs - 1) * 99 / 100];
+    stage->seconds = times[nearest_rank(runs, 50)];
+    stage->p99 = times[nearest_rank(runs, 99)];
     for (int i = 0; i < OP_KINDS; i++)
         stage->flops += stage->profile.flops[i];
     free(times);
@@ -122,7 +123,7 @@ int unreel_bench(const unreel_options *options, int json, unreel_line_fn line, v
         {"stream", bench_stream},
         {"memory", bench_memory},
     };
-    bool folder = strchr(bench.shape, '/') != NULL;
+    bool folder = strchr(bench.shape, '/') != NULL, known = !strcmp(stages, "all");
     /* The peak is measured before and after, and the higher counts: other work on the machine
      * disturbs it as it disturbs the stages. */
     measure_peak(&bench);
@@ -131,9 +132,14 @@ int unreel_bench(const unreel_options *options, int json, unreel_line_fn line, v
         /* A whole stream at the CPU's pace takes hours: there it is made only where it is asked for. */
         bool fits = folder == memory && (!stream || bench.backend->ops->memory);
         bool asked = strstr(stages, parts[i].name) || (!strcmp(stages, "all") && fits);
+        known = known || asked;
         if (asked)
             code = parts[i].run(&bench);
     }
+    if (!known)
+        code = log_error(&bench.log, UNREEL_EINVAL,
+                         "bench_stages %s: known are text, transformer, vae, stream, memory and all",
+                         stages);
     measure_peak(&bench);
     if (code == 0 && json)
         bench_print_json(&bench, line, opaque);

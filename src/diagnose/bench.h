@@ -77,6 +77,11 @@ int bench_memory(struct bench *bench); /* `shape` is a model folder */
 /* Keeps what the device's memory looks like, if less of it is free than before. */
 void bench_look_at_memory(struct bench *bench);
 
+/* The shape that is named, or an error that names those there are. */
+int bench_find_shape(const struct bench *bench, struct made_up_shape *shape);
+
+int bench_compare_doubles(const void *a, const void *b);
+
 /* The transformer of a made-up shape. */
 struct transformer_config bench_transformer_config(const struct made_up_shape *shape);
 

@@ -15,12 +15,12 @@
 #define TEXT_TOKENS 64    /* of a typical extended prompt, padding left out */
 #define BENCH_SEED 1
 
-static int find_shape(const struct bench *bench, struct made_up_shape *shape)
+int bench_find_shape(const struct bench *bench, struct made_up_shape *shape)
 {
     const struct made_up_shape *found = made_up_shape_find(bench->shape);
     if (!found)
-        return log_error(&bench->log, UNREEL_EINVAL, "shape %s: known are wan2.1-1.3b, postcard and tiny",
-                         bench->shape);
+        return log_error(&bench->log, UNREEL_EINVAL,
+                         "shape %s: known are wan2.1-1.3b, postcard and tiny", bench->shape);
     *shape = *found;
     return 0;
 }
@@ -60,7 +60,7 @@ int bench_text(struct bench *bench)
     struct weights *weights = NULL;
     struct text_run run = {0};
     struct arena arena;
-    int code = find_shape(bench, &shape);
+    int code = bench_find_shape(bench, &shape);
     if (code < 0)
         return code;
     int layers = shape.text_layers;
@@ -171,7 +171,7 @@ int bench_transformer(struct bench *bench)
     struct arena arena;
     struct backend *b = bench->backend;
     int h = bench->height / LATENT_PIXELS, w = bench->width / LATENT_PIXELS;
-    int code = find_shape(bench, &shape);
+    int code = bench_find_shape(bench, &shape);
     if (code < 0)
         return code;
     if (bench->window < BLOCK)
@@ -272,7 +272,7 @@ int bench_vae(struct bench *bench)
     struct arena arena;
     struct backend *b = bench->backend;
     int h = bench->height / LATENT_PIXELS, w = bench->width / LATENT_PIXELS;
-    int code = find_shape(bench, &shape);
+    int code = bench_find_shape(bench, &shape);
     if (code < 0)
         return code;
     arena_init(&arena, b);
@@ -280,7 +280,7 @@ int bench_vae(struct bench *bench)
     if (code == 0)
         code = vae_open(&vae, b, weights, &bench->log);
     if (code == 0) {
-        int frames = b->decode_frames < 1 ? 1 : b->decode_frames;
+        int frames = b->decode_frames;
         run.latents = arena_tensor(&arena, TENSOR_F32, SHAPE(frames, h, w, LATENT_CHANNELS));
         run.pixels = arena_tensor(&arena, TENSOR_F32, SHAPE(4, bench->height, bench->width, 3));
         code = backend_status(b);

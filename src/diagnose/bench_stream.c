@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/rank.h"
 #include "diagnose/bench.h"
 #include "model/latent.h"
 #include "model/rollout.h"
@@ -159,12 +160,6 @@ static void count(struct stream *s, struct bench_stream *result)
     }
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void measure(struct stream *s)
 {
     struct bench *bench = s->bench;
@@ -184,9 +179,9 @@ static void measure(struct stream *s)
     for (int i = 0; i < STREAM_PARTS; i++) {
         for (int k = 0; k < bench->runs; k++)
             r->mean[i] += s->times[i][k] / bench->runs;
-        qsort(s->times[i], (size_t)bench->runs, sizeof *s->times[i], compare_doubles);
-        r->p50[i] = s->times[i][(bench->runs - 1) / 2];
-        r->p99[i] = s->times[i][(bench->runs * 99 + 99) / 100 - 1]; /* nearest rank */
+        qsort(s->times[i], (size_t)bench->runs, sizeof *s->times[i], bench_compare_doubles);
+        r->p50[i] = s->times[i][nearest_rank(bench->runs, 50)];
+        r->p99[i] = s->times[i][nearest_rank(bench->runs, 99)];
     }
     count(s, r);
     for (int i = 0; i < 2; i++) {
@@ -202,15 +197,14 @@ static void measure(struct stream *s)
 int bench_stream(struct bench *bench)
 {
     struct stream s = {.bench = bench};
-    const struct made_up_shape *found = made_up_shape_find(bench->shape);
-    if (!found)
-        return log_error(&bench->log, UNREEL_EINVAL, "shape %s: known are wan2.1-1.3b and tiny",
-                         bench->shape);
-    struct made_up_shape shape = *found;
+    struct made_up_shape shape;
+    int code = bench_find_shape(bench, &shape);
+    if (code < 0)
+        return code;
     if (bench->blocks && bench->blocks < shape.layers)
         shape.layers = bench->blocks;
     arena_init(&s.arena, bench->backend);
-    int code = open_networks(&s, &shape);
+    code = open_networks(&s, &shape);
     if (code == 0)
         code = open_video(&s, &shape);
     if (code == 0) {

@@ -23,7 +23,7 @@ struct unreel_engine {
     struct vae *vae;
     struct light *lights;           /* those that sessions have asked for */
     struct tokenizer *tokenizer;    /* NULL until the first prompt */
-    struct text_encoder *text;      /* likewise */
+    struct text_encoder *text;      /* NULL: the folder has none */
 };
 
 void engine_ref(struct unreel_engine *engine);

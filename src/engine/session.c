@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/rank.h"
 #include "config/options.h"
 #include "model/image.h"
 
@@ -301,6 +302,8 @@ static void *deliver(void *session)
     struct unreel_session *s = session;
     unreel_frame *frame;
     int code;
+    pthread_mutex_lock(&s->lock); /* until this thread is noted: it may close nothing */
+    pthread_mutex_unlock(&s->lock);
     while ((code = frame_queue_pull(&s->queue, &frame, -1)) == 0) {
         s->receive(s->receive_opaque, frame, 0);
         unreel_frame_unref(frame);
@@ -316,10 +319,11 @@ int unreel_session_deliver(unreel_session *session, unreel_frame_fn receive, voi
         return log_error(log, UNREEL_EINVAL, "session: pictures are already delivered");
     session->receive = receive;
     session->receive_opaque = opaque;
-    if (pthread_create(&session->deliverer, NULL, deliver, session))
-        return log_error(log, UNREEL_ENOMEM, "session: cannot start a thread");
-    session->deliverer_runs = true;
-    return 0;
+    pthread_mutex_lock(&session->lock);
+    bool runs = pthread_create(&session->deliverer, NULL, deliver, session) == 0;
+    session->deliverer_runs = runs;
+    pthread_mutex_unlock(&session->lock);
+    return runs ? 0 : log_error(log, UNREEL_ENOMEM, "session: cannot start a thread");
 }
 
 static int compare_floats(const void *a, const void *b)
@@ -332,7 +336,7 @@ static int compare_floats(const void *a, const void *b)
 static double percentile(float *times, int count, int percent)
 {
     qsort(times, (size_t)count, sizeof *times, compare_floats);
-    return times[(count - 1) * percent / 100];
+    return times[nearest_rank(count, percent)];
 }
 
 void unreel_session_stats(unreel_session *session, unreel_stats *stats)

@@ -78,7 +78,7 @@ static inline const unreel_log *session_log(const struct unreel_session *session
 static inline int session_decode_chunk(const struct unreel_session *session)
 {
     int frames = session->engine->backend->decode_frames;
-    return frames < 1 ? 1 : frames > DECODE_CHUNK_MAX ? DECODE_CHUNK_MAX : frames;
+    return frames > DECODE_CHUNK_MAX ? DECODE_CHUNK_MAX : frames;
 }
 
 /* The worker thread: makes the video, ends the queue. */

@@ -153,7 +153,7 @@ int vae_decoder_open(struct video_decoder **decoder, struct vae *vae, int h, int
     d->h = h;
     d->w = w;
     d->frames_max = frames_max;
-    d->pass = vae->backend->decode_frames < 1 ? 1 : vae->backend->decode_frames;
+    d->pass = vae->backend->decode_frames;
     if (d->pass > frames_max)
         d->pass = frames_max;
     video_stream_init(&d->stream, vae->backend);

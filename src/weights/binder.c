@@ -50,10 +50,13 @@ static void complain(struct binder *binder, const char *format, ...)
     log_error(binder->log, UNREEL_EFORMAT, "%s: %s", weights_path(binder->weights), text);
 }
 
-static struct tensor bind_named(struct binder *binder, int dims, const int64_t *shape,
-                                const char *name)
+struct tensor bind(struct binder *binder, int dims, const int64_t *shape, const char *format, ...)
 {
-    char want[128], have[128];
+    char name[BOUND_NAME_MAX], want[128], have[128];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
     const struct weight *weight = weights_find(binder->weights, name);
     const char *type = weight ? NULL : weights_unusable(binder->weights, name);
     if (type) {
@@ -76,16 +79,6 @@ static struct tensor bind_named(struct binder *binder, int dims, const int64_t *
         return (struct tensor){0};
     }
     return tensor_make(weight->tensor.data, weight->tensor.type, dims, weight->tensor.shape);
-}
-
-struct tensor bind(struct binder *binder, int dims, const int64_t *shape, const char *format, ...)
-{
-    char name[BOUND_NAME_MAX];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    return bind_named(binder, dims, shape, name);
 }
 
 void binder_ignore(struct binder *binder, const char *prefix)

@@ -532,7 +532,7 @@ int backend_open(struct backend **backend, const struct backend_config *config,
         return UNREEL_ENOMEM;
     b->ops = &ops;
     b->log = *log;
-    b->threads = 1;
+    b->threads = b->decode_frames = 1;
     b->compute = strcmp(config->dtype, "bf16") ? TENSOR_F32 : TENSOR_BF16;
     *backend = b;
     return 0;

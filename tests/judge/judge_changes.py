@@ -16,7 +16,6 @@ import subprocess
 import sys
 
 import changes
-import judge
 import prompts
 import y4m
 

@@ -165,6 +165,17 @@ static void test_fast(void)
     player_close(player);
 }
 
+/* Nothing that waits, and no cushion: the generator is not left to rest for good. */
+static void test_empty(void)
+{
+    struct stage stage = {0};
+    struct player *player = open_player(&stage, 0);
+    generate(player, &stage, 100, 4);
+    player_end(player, true);
+    check_complete(&stage, 4 * CHUNK);
+    player_close(player);
+}
+
 /* A chunk takes half the time that it plays; its pictures come four at a time, the first after a
  * sixth. Returns how many pictures wait when the chunk is begun. */
 static int generate_evenly(struct player *player, struct stage *stage, int chunk, int *number)
@@ -258,6 +269,7 @@ int main(int argc, char **argv)
     test_even();
     test_slow();
     test_fast();
+    test_empty();
     test_lead();
     test_pause();
     test_drop();

@@ -7,8 +7,9 @@
  *     session -> pictures -> pacer (stretch | hold | content) -> encoder (H.264 | VP8) -> outputs
  *
  * Threads: functions may be called from any thread unless they say otherwise. Callbacks come from
- * streaming threads, must not block and must not subscribe, unsubscribe or ask for a key. The
- * program's first thread runs GLib's default main context while outputs are open. */
+ * streaming threads, must not block (but for a file's, which waits for its disk) and must not
+ * subscribe, unsubscribe or ask for a key. The program's first thread runs GLib's default main
+ * context while outputs are open. */
 #pragma once
 
 #include <gst/gst.h>
@@ -91,6 +92,7 @@ struct live_state {
     double buffered;            /* seconds of video made and not yet due */
     int64_t shown;              /* paced pictures handed out */
     int64_t late;               /* of these after their time: stretched or held */
+    int64_t dropped;            /* made, and dropped by --eager */
     bool recording;             /* by live_record_start */
     int viewers;
 };

@@ -64,7 +64,8 @@ static int cushion_pictures(const struct player *p)
 /* Running time at which the generator is to begin its next chunk; with the lock. */
 static GstClockTime begin_time(const struct player *p, GstClockTime now)
 {
-    if (p->next == GST_CLOCK_TIME_NONE || p->ending)
+    /* With nothing left to show, nobody would wake the generator later. */
+    if (p->next == GST_CLOCK_TIME_NONE || p->ending || !p->waiting.length)
         return now;
     GstClockTime empty = MAX(p->next, now) + (GstClockTime)(p->waiting.length * p->interval + 0.5);
     GstClockTime needed = p->settings.cushion + p->lead + (p->asked > p->made ? p->further : 0);

@@ -194,7 +194,7 @@ static int prepare(struct run *r)
     if (code == 0)
         code = load_config(r);
     if (code == 0)
-        code = cache_default_apply(r->options);
+        code = cache_default_apply(r->options, r->console);
     if (code == 0)
         code = find_prompt(r);
     if (code == 0)

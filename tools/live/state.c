@@ -206,6 +206,7 @@ static void fill_state(struct live *live, struct live_state *state,
         .buffered = (player->waiting + live->stats.pictures_waiting) / live->fps,
         .shown = player->shown,
         .late = player->late,
+        .dropped = live->stats.pictures_dropped + live->eager_dropped,
         .recording = live->page_recording != NULL,
         .viewers = live->viewers,
     };
@@ -382,7 +383,7 @@ static void put_numbers(GString *json, const struct live *live, const struct liv
     put_int(json, "chunks", s->chunks);
     put_int(json, "shown", state->shown);
     put_int(json, "late", state->late);
-    put_int(json, "dropped", s->pictures_dropped + live->eager_dropped);
+    put_int(json, "dropped", state->dropped);
     put_number(json, "pictures_per_second", state->pictures_per_second);
     put_number(json, "cushion", state->cushion);
     put_number(json, "buffered", state->buffered);

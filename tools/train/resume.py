@@ -30,7 +30,7 @@ def load(path):
     return tensors
 
 
-def settings_of(model, transformer, text):
+def settings_of(model, text):
     config = json.loads((model / "config.json").read_text())
     settings = {k: config[k] for k in ("dim", "ffn_dim", "freq_dim", "num_heads", "num_layers",
                                        "text_len", "text_dim")}
@@ -51,10 +51,10 @@ def main():
     state = {**{f"transformer.{k}": v for k, v in transformer.items()},
              **{f"text.{k}": v for k, v in text.items()}}
     torch.save({"model": state, "ema": state, "step": 0,
-                "settings": settings_of(a.model, transformer, text)}, a.run / "model.pt")
+                "settings": settings_of(a.model, text)}, a.run / "model.pt")
     vae = load(a.model / "Wan2.1_VAE.safetensors")
-    torch.save({"model": vae, "ema": vae, "step": 0, "dim": vae["encoder.conv1.weight"].shape[0]},
-               a.run / "vae.pt")
+    torch.save({"model": vae, "ema": vae, "step": 0, "pictures": 9,  # of clips: not inflated again
+                "dim": vae["encoder.conv1.weight"].shape[0]}, a.run / "vae.pt")
     shutil.copyfile(a.model / "google/umt5-xxl/spiece.model", a.run / "spiece.model")
 
 

@@ -105,15 +105,31 @@ static void answer(struct control_client *client, int64_t id, struct outcome out
     g_string_free(outcome.json, TRUE);
 }
 
-struct pending_snapshot {
+/* An answer that comes later. */
+struct pending {
     struct control_client *client;
     int64_t id;
 };
 
+static struct pending *expect(struct control_client *client, int64_t id)
+{
+    struct pending *pending = g_new(struct pending, 1);
+    *pending = (struct pending){client, id};
+    client->references++;
+    return pending;
+}
+
+static void answer_late(struct pending *pending, struct outcome outcome)
+{
+    answer(pending->client, pending->id, outcome);
+    client_unref(pending->client);
+    g_free(pending);
+}
+
 static void on_snapshot(GObject *source, GAsyncResult *result, gpointer data)
 {
-    struct pending_snapshot *pending = data;
-    char *file = steer_snapshot_finish(result);
+    struct pending *pending = data;
+    char *file = steer_snapshot_finish(pending->client->control->steer, result);
     struct outcome outcome = {SOUP_STATUS_OK, NULL};
     if (file) {
         outcome.json = g_string_new(", \"file\": ");
@@ -122,18 +138,17 @@ static void on_snapshot(GObject *source, GAsyncResult *result, gpointer data)
         outcome = steer_refusal(SOUP_STATUS_INTERNAL_SERVER_ERROR,
                                 "the picture cannot be saved, see the server's messages");
     }
-    answer(pending->client, pending->id, outcome);
-    client_unref(pending->client);
-    g_free(pending);
+    answer_late(pending, outcome);
     g_free(file);
 }
 
-static void snapshot(struct control_client *client, int64_t id)
+static void on_recording(GObject *source, GAsyncResult *result, gpointer data)
 {
-    struct pending_snapshot *pending = g_new(struct pending_snapshot, 1);
-    *pending = (struct pending_snapshot){client, id};
-    client->references++;
-    steer_snapshot_async(client->control->live, NULL, on_snapshot, pending);
+    struct pending *pending = data;
+    struct control *control = pending->client->control;
+    answer_late(pending, steer_record_finish(control->steer, result));
+    if (control->clients)
+        control_announce(control);
 }
 
 static void pong(struct control_client *client, double at)
@@ -158,9 +173,14 @@ static void handle(struct control_client *client, const struct request *request)
         outcome = steer_refusal(SOUP_STATUS_FORBIDDEN, "this page may only watch");
     } else {
         outcome = steer_apply(control->steer, client, client->name, true, request);
-        if (request->kind == REQUEST_SNAPSHOT && outcome.status == SOUP_STATUS_OK) {
+        bool picture = request->kind == REQUEST_SNAPSHOT, film = request->kind == REQUEST_RECORD;
+        if (outcome.status == SOUP_STATUS_OK && (picture || film)) {
             g_string_free(outcome.json, TRUE);
-            snapshot(client, request->id);
+            if (picture)
+                steer_snapshot_async(control->steer, NULL, on_snapshot, expect(client, request->id));
+            else
+                steer_record_async(control->steer, request->on, on_recording,
+                                   expect(client, request->id));
             return;
         }
     }

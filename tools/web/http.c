@@ -232,7 +232,7 @@ struct picture_request {
 static void on_picture(GObject *source, GAsyncResult *result, gpointer data)
 {
     struct picture_request *request = data;
-    char *name = steer_snapshot_finish(result), *png = NULL;
+    char *name = steer_snapshot_finish(&request->web->steer, result), *png = NULL;
     gsize size;
     if (name && g_file_get_contents(name, &png, &size, NULL)) {
         soup_server_message_set_status(request->message, SOUP_STATUS_OK, NULL);
@@ -269,7 +269,7 @@ static void get_picture(struct web *web, SoupServerMessage *message)
                                         .path = g_build_filename(folder, "picture.png", NULL)};
     web->snapshot_busy = true;
     soup_server_message_pause(message);
-    steer_snapshot_async(web->live, request->path, on_picture, request);
+    steer_snapshot_async(&web->steer, request->path, on_picture, request);
 }
 
 enum need { NEED_NOTHING, NEED_HOST, NEED_VIEW, NEED_STEER };

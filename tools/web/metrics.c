@@ -61,7 +61,7 @@ GString *metrics_text(struct web *web)
         (double)state.shown);
     put(text, "pictures_late_total", "counter", "Of these after their time.", (double)state.late);
     put(text, "pictures_dropped_total", "counter", "Pictures made and dropped after a prompt.",
-        (double)stats->pictures_dropped);
+        (double)state.dropped);
     put(text, "pictures_per_second", "gauge", "Pictures generated a second, over the last 5 s.",
         state.pictures_per_second);
     put(text, "video_rate", "gauge", "Pictures a second at which the video plays.", stats->fps);

@@ -61,26 +61,6 @@ static struct outcome done(void)
     return (struct outcome){SOUP_STATUS_OK, g_string_new(NULL)};
 }
 
-static struct outcome record(struct live *live, bool on)
-{
-    int code = on ? 0 : live_record_stop(live);
-    if (code == LIVE_EBROKEN)
-        return steer_refusal(SOUP_STATUS_INTERNAL_SERVER_ERROR,
-                             "the recording is not whole, see the server's messages");
-    if (code < 0)
-        return steer_refusal(SOUP_STATUS_CONFLICT, "nothing is being recorded");
-    if (!on)
-        return done();
-    char *file = live_record_start(live);
-    if (!file)
-        return steer_refusal(SOUP_STATUS_INTERNAL_SERVER_ERROR,
-                             "the recording does not start, see the server's messages");
-    struct outcome outcome = {SOUP_STATUS_OK, g_string_new(", \"file\": ")};
-    json_quote(outcome.json, file);
-    g_free(file);
-    return outcome;
-}
-
 static struct outcome perform(struct live *live, const char *who, const struct request *request)
 {
     switch (request->kind) {
@@ -93,8 +73,6 @@ static struct outcome perform(struct live *live, const char *who, const struct r
     case REQUEST_PAUSE:
         live_pause(live, who, request->on);
         return done();
-    case REQUEST_RECORD:
-        return record(live, request->on);
     default:
         return done();
     }
@@ -120,38 +98,92 @@ struct outcome steer_apply(struct steer *steer, const void *owner, const char *w
     return perform(steer->live, who, request);
 }
 
-/* ---- snapshots ------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
-struct snapshot {
+struct file_task {
     struct live *live;
     char *path;
+    bool on;
 };
 
-static void free_snapshot(gpointer data)
+static void free_task(gpointer data)
 {
-    struct snapshot *snapshot = data;
-    g_free(snapshot->path);
-    g_free(snapshot);
+    struct file_task *task = data;
+    g_free(task->path);
+    g_free(task);
+}
+
+static void begin_task(struct steer *steer, const char *path, bool on, GTaskThreadFunc write,
+                       GAsyncReadyCallback ready, gpointer data)
+{
+    struct file_task *what = g_new(struct file_task, 1);
+    *what = (struct file_task){steer->live, g_strdup(path), on};
+    GTask *task = g_task_new(NULL, NULL, ready, data);
+    g_task_set_task_data(task, what, free_task);
+    g_task_run_in_thread(task, write);
+    g_object_unref(task);
+    steer->files++;
+}
+
+static gpointer end_task(struct steer *steer, GAsyncResult *result)
+{
+    steer->files--;
+    return g_task_propagate_pointer(G_TASK(result), NULL);
 }
 
 static void write_snapshot(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
 {
-    struct snapshot *snapshot = data;
-    g_task_return_pointer(task, live_snapshot(snapshot->live, snapshot->path), g_free);
+    struct file_task *what = data;
+    g_task_return_pointer(task, live_snapshot(what->live, what->path), g_free);
 }
 
-void steer_snapshot_async(struct live *live, const char *path, GAsyncReadyCallback ready,
+void steer_snapshot_async(struct steer *steer, const char *path, GAsyncReadyCallback ready,
                           gpointer data)
 {
-    struct snapshot *snapshot = g_new(struct snapshot, 1);
-    *snapshot = (struct snapshot){live, g_strdup(path)};
-    GTask *task = g_task_new(NULL, NULL, ready, data);
-    g_task_set_task_data(task, snapshot, free_snapshot);
-    g_task_run_in_thread(task, write_snapshot);
-    g_object_unref(task);
+    begin_task(steer, path, false, write_snapshot, ready, data);
 }
 
-char *steer_snapshot_finish(GAsyncResult *result)
+char *steer_snapshot_finish(struct steer *steer, GAsyncResult *result)
 {
-    return g_task_propagate_pointer(G_TASK(result), NULL);
+    return end_task(steer, result);
+}
+
+static struct outcome record(struct live *live, bool on)
+{
+    int code = on ? 0 : live_record_stop(live);
+    if (code == LIVE_EBROKEN)
+        return steer_refusal(SOUP_STATUS_INTERNAL_SERVER_ERROR,
+                             "the recording is not whole, see the server's messages");
+    if (code < 0)
+        return steer_refusal(SOUP_STATUS_CONFLICT, "nothing is being recorded");
+    if (!on)
+        return done();
+    char *file = live_record_start(live);
+    if (!file)
+        return steer_refusal(SOUP_STATUS_INTERNAL_SERVER_ERROR,
+                             "the recording does not start, see the server's messages");
+    struct outcome outcome = {SOUP_STATUS_OK, g_string_new(", \"file\": ")};
+    json_quote(outcome.json, file);
+    g_free(file);
+    return outcome;
+}
+
+static void write_recording(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+    struct file_task *what = data;
+    struct outcome *outcome = g_new(struct outcome, 1);
+    *outcome = record(what->live, what->on);
+    g_task_return_pointer(task, outcome, NULL);
+}
+
+void steer_record_async(struct steer *steer, bool on, GAsyncReadyCallback ready, gpointer data)
+{
+    begin_task(steer, NULL, on, write_recording, ready, data);
+}
+
+struct outcome steer_record_finish(struct steer *steer, GAsyncResult *result)
+{
+    struct outcome *written = end_task(steer, result), outcome = *written;
+    g_free(written);
+    return outcome;
 }

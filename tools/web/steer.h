@@ -15,6 +15,7 @@ struct steer {
     const void *holder; /* NULL: nobody steers */
     char *name;
     gint64 until; /* monotonic time, us */
+    int files;    /* being written in threads of their own */
 };
 
 void steer_init(struct steer *steer, struct live *live);
@@ -31,14 +32,21 @@ struct outcome {
     GString *json;
 };
 
-/* Everything but pings and snapshots. `owner` tells the controls apart; `hold`: it goes on to hold
+/* Everything but pings and what writes files. `owner` tells the controls apart; `hold`: it goes on to hold
  * the wheel afterwards. */
 struct outcome steer_apply(struct steer *steer, const void *owner, const char *who, bool hold,
                            const struct request *request);
 struct outcome steer_refusal(unsigned status, const char *error);
 
-/* Writes the newest picture in a thread of its own: to `path`, or NULL for a name of its own. The
- * name comes from steer_snapshot_finish, to be freed, NULL if it failed. */
-void steer_snapshot_async(struct live *live, const char *path, GAsyncReadyCallback done,
+/* What waits for a disk has a thread of its own. `done` is called in the thread that asks, and calls
+ * the finish that belongs to it.
+ *
+ * The newest picture: to `path`, or NULL for a name of its own. The finish returns the name, to be
+ * freed, NULL if it failed. */
+void steer_snapshot_async(struct steer *steer, const char *path, GAsyncReadyCallback done,
                           gpointer data);
-char *steer_snapshot_finish(GAsyncResult *result);
+char *steer_snapshot_finish(struct steer *steer, GAsyncResult *result);
+
+/* Begins or ends a recording. */
+void steer_record_async(struct steer *steer, bool on, GAsyncReadyCallback done, gpointer data);
+struct outcome steer_record_finish(struct steer *steer, GAsyncResult *result);

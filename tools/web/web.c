@@ -264,7 +264,8 @@ static void drain(struct web *web)
     g_source_set_callback(timer, wake, NULL, NULL);
     g_source_attach(timer, web->context);
     gint64 end = g_get_monotonic_time() + CLOSE_US;
-    while ((listen_count(&web->listen) > 0 || web->snapshot_busy) && g_get_monotonic_time() < end) {
+    while (web->steer.files ||
+           (listen_count(&web->listen) > 0 && g_get_monotonic_time() < end)) {
         g_main_context_iteration(web->context, TRUE);
         if (g_get_monotonic_time() > end - CLOSE_US * 3 / 4)
             soup_server_disconnect(web->server); /* who waits for nothing, or takes no answer */

@@ -20,8 +20,9 @@ typedef void (*unreel_line_fn)(void *opaque, const char *line);
 UNREEL_API int unreel_inspect(const unreel_log *log, const char *path, unreel_line_fn line,
                               void *opaque);
 
-/* Runs everything a golden folder holds ("dtype", "device", "threads" of the options): one line a
- * tensor, then "N passed, M failed". Returns 0 only if something was compared and all passed. */
+/* Runs everything a golden folder holds (with the options that unreel_engine_open reads of the
+ * device): one line a tensor, then "N passed, M failed". Returns 0 only if something was compared and
+ * all passed. */
 UNREEL_API int unreel_check(const unreel_options *options, const char *folder, unreel_line_fn line,
                             void *opaque);
 

@@ -147,8 +147,8 @@ typedef struct unreel_engine unreel_engine;
 typedef struct unreel_session unreel_session;
 
 /* Opens the model folder ("model", "checkpoint_path", "use_ema") on a device ("device", "dtype",
- * "threads"). Weights stay mapped; all that is missing, misshapen or unexpected in them is logged
- * at once. */
+ * "threads", "device_cache", "device_without"). Weights stay mapped; all that is missing, misshapen
+ * or unexpected in them is logged at once. */
 UNREEL_API int unreel_engine_open(unreel_engine **engine, const unreel_options *options);
 
 /* Sessions keep the engine alive: it goes when the last of them is closed. NULL is fine. */
@@ -156,7 +156,9 @@ UNREEL_API void unreel_engine_close(unreel_engine *engine);
 
 /* Pictures that a video starts from: packed RGB, 8 bits, rows of `stride` bytes, pictures
  * `frames_stride` bytes apart. Resized to the session's size. One picture counts as an independent
- * first frame; a clip has 1 + 4 n pictures. Only read during unreel_session_open. */
+ * first frame; a clip has 1 + 4 n pictures, and its 1 + n latent frames make whole chunks of
+ * "num_frame_per_block" (behind the first one with "independent_first_frame"). Only read during
+ * unreel_session_open. */
 typedef struct unreel_clip {
     const uint8_t *rgb;
     size_t stride, frames_stride;
