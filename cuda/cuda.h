@@ -84,7 +84,8 @@ bool cuda_check(struct cuda_backend *c, cudaError_t error, const char *what);
 int cuda_memory_open(struct cuda_backend *c);
 void cuda_memory_close(struct cuda_backend *c); /* also after a failed open */
 
-/* Device memory, aligned to 256 bytes, contents undefined; NULL: none left, nothing is logged.
+/* Device memory, aligned to 256 bytes, contents undefined. NULL: none left, which is not logged, or
+ * the device failed before, which is.
  * Freed memory is used again by what is queued later, so neither call waits. */
 void *cuda_take(struct cuda_backend *c, size_t bytes);
 void cuda_give(struct cuda_backend *c, void *data);

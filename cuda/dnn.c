@@ -15,7 +15,8 @@
 #define HEURISTICS 3      /* engines that are compiled (0.3 to 3 s each) and measured ... */
 #define FALLBACKS 2       /* ... and of the list of those that always work */
 #define MEASURED_RUNS 3
-#define CHOOSE_SECONDS 2 /* once there is a plan, no further one is compiled after so long */
+#define CHOOSE_SECONDS 2 /* once there is a plan, no further one is compiled after so long, */
+#define SMALL_MS 0.1f    /* ... nor where one takes less than this: there is little to win */
 #define WORKSPACE_MAX ((int64_t)1 << 30)
 #define KEY_SIZE 512
 #define NO_MEMORY (-1) /* beside the library's own status */
@@ -52,16 +53,11 @@ static void bind(struct binding *binding, int64_t uid, const void *data)
 
 /* ---- execution ------------------------------------------------------------------------------ */
 
-static int execute(struct cuda_backend *c, void *plan, int64_t workspace_bytes,
+static int execute(struct cuda_backend *c, void *plan, void *workspace,
                    const struct binding *binding)
 {
     const struct dnn_api *api = &c->dnn->api;
-    void *pack = NULL, *workspace = NULL;
-    if (workspace_bytes > 0) {
-        workspace = cuda_scratch_try(c, SCRATCH_WORKSPACE, (size_t)workspace_bytes);
-        if (!workspace)
-            return NO_MEMORY;
-    }
+    void *pack = NULL;
     int status = api->cudnnBackendCreateDescriptor(DNN_VARIANT_PACK, &pack);
     if (status)
         return status;
@@ -81,13 +77,24 @@ static int execute(struct cuda_backend *c, void *plan, int64_t workspace_bytes,
     return status;
 }
 
-/* Milliseconds a run; negative: it fails. */
-static float measure(struct cuda_backend *c, void *plan, int64_t workspace,
-                     const struct binding *binding)
+/* In the memory that all plans share. */
+static int execute_shared(struct cuda_backend *c, void *plan, int64_t workspace_bytes,
+                          const struct binding *binding)
+{
+    void *workspace = NULL;
+    if (workspace_bytes > 0)
+        workspace = cuda_scratch_try(c, SCRATCH_WORKSPACE, (size_t)workspace_bytes);
+    if (workspace_bytes > 0 && !workspace)
+        return NO_MEMORY;
+    return execute(c, plan, workspace, binding);
+}
+
+static float measure_in(struct cuda_backend *c, void *plan, void *workspace,
+                        const struct binding *binding)
 {
     struct dnn *dnn = c->dnn;
     float time = -1;
-    if (workspace > WORKSPACE_MAX || execute(c, plan, workspace, binding))
+    if (execute(c, plan, workspace, binding))
         return -1;
     cudaEventRecord(dnn->begin, c->stream);
     for (int i = 0; i < MEASURED_RUNS; i++)
@@ -98,6 +105,21 @@ static float measure(struct cuda_backend *c, void *plan, int64_t workspace,
         cudaGetLastError();
         return -1;
     }
+    return time / MEASURED_RUNS;
+}
+
+/* Milliseconds a run; negative: it fails. In memory of its own: what is not chosen must not make the
+ * shared memory grow. */
+static float measure(struct cuda_backend *c, void *plan, int64_t workspace_bytes,
+                     const struct binding *binding)
+{
+    void *workspace = NULL;
+    if (workspace_bytes > WORKSPACE_MAX)
+        return -1;
+    if (workspace_bytes > 0 && !(workspace = cuda_take(c, (size_t)workspace_bytes)))
+        return -1;
+    float time = measure_in(c, plan, workspace, binding);
+    cuda_give(c, workspace);
     return time;
 }
 
@@ -159,7 +181,7 @@ static void *recall(struct cuda_backend *c, const char *key, const struct bindin
     char *json = choices_load(c->choices, key, &size);
     void *plan = json ? make_plan(c->dnn, NULL, json, size, workspace) : NULL;
     free(json);
-    if (plan && (*workspace > WORKSPACE_MAX || execute(c, plan, *workspace, binding))) {
+    if (plan && (*workspace > WORKSPACE_MAX || execute_shared(c, plan, *workspace, binding))) {
         destroy(c->dnn, plan);
         plan = NULL;
     }
@@ -181,7 +203,7 @@ static void choose(struct cuda_backend *c, struct plan *plan, const struct bindi
     double begin = clock_seconds();
     for (int i = 0; i < count; i++) {
         int64_t workspace = 0;
-        if (plan->plan && clock_seconds() - begin > CHOOSE_SECONDS) {
+        if (plan->plan && (best < SMALL_MS || clock_seconds() - begin > CHOOSE_SECONDS)) {
             destroy(dnn, config[i]);
             continue;
         }
@@ -290,7 +312,7 @@ static bool run(struct cuda_backend *c, const char *key, const struct dnn_conv_s
         return true;
     if (!plan->plan)
         return false;
-    int status = execute(c, plan->plan, plan->workspace, binding);
+    int status = execute_shared(c, plan->plan, plan->workspace, binding);
     if (status == NO_MEMORY) {
         backend_fail(&c->base, UNREEL_ENOMEM, "out of device memory: %" PRId64 " bytes for %s",
                      plan->workspace, key);

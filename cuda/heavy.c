@@ -194,6 +194,24 @@ static double time_product(struct cuda_backend *c, const struct matmul_call *cal
     return good && time > 0 ? 1e-3 * (double)time / PEAK_RUNS : 0;
 }
 
+/* Normals, since zeros and constants draw less power and run faster than values do. */
+static bool fill_square(struct cuda_backend *c, void *data, enum tensor_type type, int64_t n,
+                        uint32_t sample)
+{
+    const struct kernel_noise_key key = {.sample = sample};
+    struct tensor y = tensor_make(data, type, SHAPE(n, n));
+    struct tensor x = tensor_make(data, TENSOR_F32, SHAPE(n, n));
+    if (type != TENSOR_F32)
+        x.data = cuda_take(c, (size_t)(n * n) * sizeof(float));
+    if (!x.data || !cuda_check(c, kernel_noise(x.data, 1, n * n, &key, c->stream), "noise"))
+        return false;
+    if (type != TENSOR_F32) {
+        cuda_copy(&c->base, &y, &x);
+        cuda_give(c, x.data);
+    }
+    return !c->base.status;
+}
+
 double cuda_peak(struct backend *b, enum tensor_type type, const char **instruction)
 {
     struct cuda_backend *c = cuda_of(b);
@@ -205,11 +223,10 @@ double cuda_peak(struct backend *b, enum tensor_type type, const char **instruct
         type == TENSOR_BF16 ? "8192^3 product, bf16, cuBLASLt" : "8192^3 product, f32, cuBLASLt";
     if (!c->matmul)
         return 0;
-    for (int i = 0; i < 3; i++) /* zeros would draw less power, and run faster, than values do */
+    for (int i = 0; i < 3; i++)
         data[i] = cuda_take(c, bytes);
     if (data[0] && data[1] && data[2] &&
-        cuda_check(c, cudaMemsetAsync(data[0], 0x3c, bytes, c->stream), "peak") &&
-        cuda_check(c, cudaMemsetAsync(data[1], 0x3d, bytes, c->stream), "peak")) {
+        fill_square(c, data[0], type, n, 0) && fill_square(c, data[1], type, n, 1)) {
         const struct matmul_call call = {.y = data[2],
                                          .x = data[0],
                                          .w = data[1],

@@ -25,7 +25,9 @@ enum {
     LT_EPILOGUE_BIAS = 4,
     LT_EPILOGUE_GELU = 32, /* the tanh form */
     LT_PREF_MAX_WORKSPACE_BYTES = 1,
+    LT_PREF_REDUCTION_SCHEME_MASK = 3,
     LT_PREF_MIN_ALIGNMENT_A = 5, /* then B, C, D */
+    LT_REDUCTION_COMPUTE_TYPE = 2, /* parts of a split sum are f32, too; not splitting is always allowed */
 };
 
 struct lt_algo {

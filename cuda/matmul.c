@@ -102,12 +102,15 @@ static int propose(struct matmul *m, const struct plan *plan, const struct matmu
     size_t workspace = WORKSPACE_BYTES;
     uint32_t alignment[] = {alignment_of(call->w), alignment_of(call->x), alignment_of(call->y),
                             alignment_of(call->y)};
+    uint32_t reduction = LT_REDUCTION_COMPUTE_TYPE;
     void *preference = NULL;
     int count = 0;
     if (api->cublasLtMatmulPreferenceCreate(&preference))
         return 0;
     bool good = !api->cublasLtMatmulPreferenceSetAttribute(preference, LT_PREF_MAX_WORKSPACE_BYTES,
-                                                           &workspace, sizeof workspace);
+                                                           &workspace, sizeof workspace) &&
+                !api->cublasLtMatmulPreferenceSetAttribute(
+                    preference, LT_PREF_REDUCTION_SCHEME_MASK, &reduction, sizeof reduction);
     for (int i = 0; i < 4; i++)
         good = good &&
                !api->cublasLtMatmulPreferenceSetAttribute(preference, LT_PREF_MIN_ALIGNMENT_A + i,

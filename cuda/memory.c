@@ -16,10 +16,14 @@ void *cuda_take(struct cuda_backend *c, size_t bytes)
     size_t whole = bytes ? bytes : 1;
     if (!cuda_recording_allows(c, "memory is asked for"))
         return NULL;
-    if (take(c, &data, whole) != cudaErrorMemoryAllocation)
-        return data;
+    cudaError_t error = take(c, &data, whole);
+    if (error != cudaErrorMemoryAllocation) { /* but of what was queued before, that is an error */
+        cuda_check(c, error, "memory");
+        return error ? NULL : data;
+    }
     /* What was freed may lie in pieces too small: give it back to the device and try again. */
-    if (cudaStreamSynchronize(c->stream) || (c->pool && cudaMemPoolTrimTo(c->pool, 0)))
+    if (!cuda_check(c, cudaStreamSynchronize(c->stream), "memory") ||
+        (c->pool && cudaMemPoolTrimTo(c->pool, 0)))
         return NULL;
     return take(c, &data, whole) ? NULL : data;
 }

@@ -7,7 +7,7 @@
 # What is worth most comes first: operations, recorded results in f32 and bf16, times at the window of 21
 # frames; each part has its own limit, none begins after SECONDS_MAX (default 540), and what fails or
 # takes too long is noted and passed over. Few and small files go to $OUT (default: BUILD_FOLDER/results):
-# summary.txt, log.txt, bench-*.json, torch.txt, kernels.txt. ARCHS names the architectures to build for
+# summary.txt, log.txt, bench-*.json, torch.txt, kernels.txt, choices.tgz. ARCHS names the architectures to build for
 # (default: that of the GPU), UNREEL_CACHE a folder for the libraries' choices; SHAPE=tiny SIZE=64x64
 # tries the script itself.
 #
@@ -21,6 +21,8 @@ cache=${UNREEL_CACHE:-$build/choices}
 shape=${SHAPE:-wan2.1-1.3b}
 size=${SIZE:-832x480}
 failed=0
+last=0 # exit code of the newest part
+PATH=$PATH:/usr/local/nvidia/bin
 mkdir -p "$out" "$build"
 log=$out/log.txt
 summary=$out/summary.txt
@@ -42,6 +44,7 @@ part() {
     printf '\n== %s: %s\n' "$name" "$*" >> "$log"
     timeout -k 5 $((seconds < left ? seconds : left)) "$@" > "$build/part.txt" 2>&1
     code=$?
+    last=$code
     cat "$build/part.txt" >> "$log"
     if [ $code = 0 ]; then
         say "$name: $(tail -1 "$build/part.txt" | cut -c1-150)"
@@ -117,13 +120,16 @@ check() {
 for dtype in f32 bf16; do
     good=yes
     for folder in tests/golden/*/; do
-        check $dtype "$folder" || good=no
+        check $dtype "$folder" || [ $last = 124 ] || good=no # slow, while plans are made, is not wrong
     done
     [ $good = yes ] && continue
     for each in graphs fused lengths cudnn cublaslt; do # which one is at fault?
         check $dtype tests/golden/nano $each
     done
 done
+
+grep -h -o 'cuda: .*' "$log" | grep -E 'slow|cannot be loaded' | sort | uniq -c | head -5 | sed 's/^/        /' |
+    tee -a "$summary"
 
 # ---- times and memory, made-up weights of the real shape ------------------------------------------------
 
@@ -159,11 +165,11 @@ PYTHON
 }
 
 bench() {
-    local window=$1 seconds=$2
+    local window=$1 seconds=$2 json=${3:-$out}/bench-$1.json
     part "$seconds" "bench, window $window" sh -c '"$0" bench --device cuda --device-cache "$1" \
         --shape "$4" --size "$5" --bench-stages stream --bench-window $2 --bench-chunks 30 --json > "$3" &&
-        wc -c "$3"' "$unreel" "$cache" "$window" "$out/bench-$window.json" "$shape" "$size" &&
-        figures "$out/bench-$window.json" 2>&1 | sed 's/^/        /' | tee -a "$summary"
+        wc -c "$3"' "$unreel" "$cache" "$window" "$json" "$shape" "$size" &&
+        { figures "$json" 2>&1 | sed 's/^/        /' | tee -a "$summary"; true; }
 }
 
 # The transformer alone needs no plans for convolutions, which take cuDNN minutes the first time.
@@ -181,13 +187,13 @@ if python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/de
     [ -f "$out/torch.txt" ] && sed 's/^/        /' "$out/torch.txt" | tee -a "$summary"
 fi
 bench 12 90
-bench 9 90
+bench 9 90 "$build"
 
 # ---- which kernels a forward is ---------------------------------------------------------------------
 
 if command -v ncu > /dev/null; then
     part 60 "kernels of two layers" sh -c 'ncu --clock-control none --csv --metrics gpu__time_duration.sum \
-        --launch-skip 200 --launch-count 300 "$0" bench --device cuda --device-cache "$1" \
+        --launch-skip 260 --launch-count 300 "$0" bench --device cuda --device-cache "$1" \
         --shape "$3" --size "$4" --bench-stages transformer --bench-blocks 2 --bench-chunks 2 > "$2" &&
         wc -l "$2"' "$unreel" "$cache" "$build/ncu.csv" "$shape" "$size" &&
         python3 - "$build/ncu.csv" <<'PYTHON' | tee "$out/kernels.txt" | head -12 | sed 's/^/        /' | tee -a "$summary"
@@ -209,5 +215,7 @@ fi
 for name in attention conv linear forward norm rope elementwise picture; do
     part 45 "kernels: $name" "$build/tests/gpu/test_gpu_kernels_$name" --device kernels
 done
+# The libraries' choices, for the next time on such a machine: UNREEL_CACHE names the folder.
+[ -d "$cache" ] && tar -czf "$out/choices.tgz" -C "$cache" .
 say "$failed failed"
 [ "$failed" = 0 ]

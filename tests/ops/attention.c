@@ -96,14 +96,14 @@ static void check(struct ops *ops, const struct example *e, enum tensor_type typ
 }
 
 /* q, k and v as columns of one product: token stride 3 times the width. */
-static void test_columns(struct ops *ops)
+static void test_columns(struct ops *ops, enum tensor_type type, enum layout layout)
 {
-    struct example e = {21, 21, 3, 16, .fill = FILL_NORMAL};
+    struct example e = {22, 22, 3, 16, .fill = FILL_NORMAL};
     int64_t width = e.heads * e.width;
     struct ops_tensor qkv =
-        ops_make(ops, TENSOR_F32, LAYOUT_ROWS, FILL_NORMAL, 1, SHAPE(e.queries, 3 * width));
+        ops_make(ops, type, layout, FILL_NORMAL, 1, SHAPE(e.queries, 3 * width));
     struct ops_tensor y =
-        ops_output(ops, TENSOR_F32, LAYOUT_DENSE, SHAPE(e.queries, e.heads, e.width));
+        ops_output(ops, type, LAYOUT_DENSE, SHAPE(e.queries, e.heads, e.width));
     struct tensor part[3];
     double *value[3], *p = ops_doubles(ops, e.keys);
     for (int i = 0; i < 3; i++) {
@@ -114,7 +114,7 @@ static void test_columns(struct ops *ops)
             value[i][j] = qkv.value[j / width * 3 * width + i * width + j % width];
     }
     double *want = ops_doubles(ops, y.count), *tolerance = ops_doubles(ops, y.count);
-    struct operands o = {&e, value[0], value[1], value[2], NULL, 0.25, false};
+    struct operands o = {&e, value[0], value[1], value[2], NULL, 0.25, type == TENSOR_BF16};
     for (int64_t i = 0; i < e.queries; i++)
         for (int64_t head = 0; head < e.heads; head++)
             refer(&o, i, head, want, tolerance, p);
@@ -134,6 +134,9 @@ static void test_all(struct ops *ops)
         {33, 260, 3, 32, .biased = true},
         {193, 128, 1, 128},
         {400, 31, 1, 20},
+        {32, 201, 12, 128}, /* even numbers of queries are aligned, as libraries want it */
+        {16, 97, 1, 384},
+        {40, 72, 2, 24},
         {7, 300, 1, 384},
         {5, 40, 2, 16, .fill = FILL_LARGE, .large = 8},
         {5, 140, 2, 16, .fill = FILL_LARGE, .large = 30},
@@ -147,7 +150,10 @@ static void test_all(struct ops *ops)
         check(ops, &examples[i], TENSOR_F32);
         check(ops, &examples[i], TENSOR_BF16);
     }
-    test_columns(ops);
+    test_columns(ops, TENSOR_F32, LAYOUT_ROWS);
+    test_columns(ops, TENSOR_F32, LAYOUT_DENSE);
+    test_columns(ops, TENSOR_BF16, LAYOUT_ROWS);
+    test_columns(ops, TENSOR_BF16, LAYOUT_DENSE);
 }
 
 int main(int argc, char **argv)

@@ -273,6 +273,14 @@ static void run_cpu(const char *what, enum cpu_isa isa, const char *heavy,
     }
 }
 
+/* A device's messages say which libraries it does without. */
+static void print_message(void *opaque, int level, const char *message)
+{
+    if (level <= UNREEL_LOG_INFO)
+        printf("%s\n", message);
+    test_log_write(opaque, level, message);
+}
+
 void ops_run(const char *what, bool heavy, void (*test)(struct ops *))
 {
     if (!options.device) {
@@ -282,12 +290,12 @@ void ops_run(const char *what, bool heavy, void (*test)(struct ops *))
                     run_cpu(what, isa, cpu_heavies[i]->name, test);
         return;
     }
+    const unreel_log log = {.write = print_message};
     for (int type = 0; type < 2; type++) {
         struct backend *b;
         struct backend_config config = {
             .device = options.device, .dtype = type ? "bf16" : "f32", .module = options.module};
-        if (backend_open(&b, &config, &test_log) < 0) {
-            printf("%s\n", test_message);
+        if (backend_open(&b, &config, &log) < 0) {
             exit(options.emulated ? 1 : 77);
         }
         char name[96];

@@ -29,7 +29,7 @@ struct layout {
 
 struct preference {
     size_t workspace;
-    uint32_t alignment[4];
+    uint32_t alignment[4], reduction;
 };
 
 static _Noreturn void die(const char *what)
@@ -103,6 +103,8 @@ static int preference_set(void *preference, int attribute, const void *value, si
     struct preference *p = preference;
     if (attribute == LT_PREF_MAX_WORKSPACE_BYTES && size == sizeof p->workspace)
         memcpy(&p->workspace, value, size);
+    else if (attribute == LT_PREF_REDUCTION_SCHEME_MASK && size == sizeof p->reduction)
+        memcpy(&p->reduction, value, size);
     else if (attribute >= LT_PREF_MIN_ALIGNMENT_A && attribute < LT_PREF_MIN_ALIGNMENT_A + 4 &&
              size == 4)
         memcpy(&p->alignment[attribute - LT_PREF_MIN_ALIGNMENT_A], value, size);
