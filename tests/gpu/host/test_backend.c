@@ -2,13 +2,13 @@
  * disk.
  *
  *   test_backend MODULE */
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
+#include "folder.h"
 #include "test.h"
 
 static const char *module;
@@ -149,25 +149,6 @@ static void run_heavy(const char *cache, struct results *r)
     backend_close(b);
 }
 
-/* Calls `run` for every file; how many there are. */
-static int each_file(const char *folder, void (*run)(const char *path))
-{
-    DIR *dir = opendir(folder);
-    int count = 0;
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        char path[512];
-        if (entry->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        count++;
-        if (run)
-            run(path);
-    }
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 /* The last byte becomes another. */
 static void corrupt(const char *path)
 {
@@ -181,11 +162,6 @@ static void cut_short(const char *path)
 {
     struct stat info;
     CHECK(!stat(path, &info) && !truncate(path, info.st_size / 2));
-}
-
-static void remove_file(const char *path)
-{
-    unlink(path);
 }
 
 static void test_choices(void)
@@ -212,8 +188,7 @@ static void test_choices(void)
     }
     run_heavy("/proc/unreel", &again); /* cannot be made: is done without */
     CHECK(!memcmp(&first, &again, sizeof first));
-    each_file(inner, remove_file);
-    rmdir(inner);
+    remove_folder(inner);
     snprintf(inner, sizeof inner, "%s/a", folder);
     rmdir(inner);
     rmdir(folder);

@@ -4,13 +4,12 @@
  *   test_golden DTYPE WITHOUT FOLDER...       WITHOUT: parts of the backend to do without, "" for none
  *
  * bf16 takes a minute of naive loops: only with UNREEL_TEST_LONG (tools/test.sh --long). */
-#include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <dirent.h>
-#include <stdbool.h>
-#include <unistd.h>
 #include <unreel/diagnose.h>
+
+#include "folder.h"
 
 static void print(void *opaque, const char *line)
 {
@@ -22,24 +21,6 @@ static void watch(void *opaque, int level, const char *message)
     bool *emulated = opaque;
     *emulated |= strstr(message, "cuda: emulated") != NULL;
     fprintf(stderr, "%s\n", message);
-}
-
-/* Removes a folder of files; how many there were. */
-static int remove_folder(const char *folder)
-{
-    DIR *dir = opendir(folder);
-    int count = 0;
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        char path[512];
-        if (entry->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        count += unlink(path) == 0;
-    }
-    if (dir)
-        closedir(dir);
-    rmdir(folder);
-    return count;
 }
 
 int main(int argc, char **argv)
