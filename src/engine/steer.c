@@ -160,11 +160,11 @@ static int change_scene(struct unreel_session *s, const struct change *change)
 {
     bool cut = change->reset || (change->ids && change->how == UNREEL_SWITCH_CUT);
     bool recache = !cut && change->ids && change->how == UNREEL_SWITCH_RECACHE;
-    int code = change_text(s, change, cut || recache);
-    if (cut && code == 0) {
+    if (cut) { /* first: what the cache still lacks is then not computed */
         rollout_restart(&s->rollout, change->reset);
         video_decoder_reset(s->decoder);
     }
+    int code = change_text(s, change, cut || recache);
     if (recache && code == 0)
         rollout_recache(&s->rollout, s->settings.recache_sink);
     return code;
@@ -201,11 +201,27 @@ static void note_change(struct unreel_session *s, const struct change *change)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* What a pause leaves time for. */
+static int keep_while_paused(struct unreel_session *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool paused = s->stats.paused;
+    pthread_mutex_unlock(&s->lock);
+    if (!paused)
+        return 0;
+    engine_lock(s->engine, &s->cancel, session_log(s));
+    rollout_keep(&s->rollout);
+    return engine_unlock(s->engine);
+}
+
 int session_border(struct unreel_session *session, bool *again)
 {
     struct unreel_session *s = session;
     struct change change;
+    int code = keep_while_paused(s);
     *again = false;
+    if (code < 0)
+        return code;
     if (!take_change(s, &change))
         return UNREEL_ECANCELED;
     s->discarding = false;
@@ -214,7 +230,7 @@ int session_border(struct unreel_session *session, bool *again)
     if (change.reset)
         s->noise_file.next = 0;
     engine_lock(s->engine, &s->cancel, session_log(s));
-    int code = change_scene(s, &change);
+    code = change_scene(s, &change);
     int status = engine_unlock(s->engine);
     if (code == 0)
         code = status;

@@ -109,6 +109,7 @@ void rollout_close(struct rollout *rollout)
 
 void rollout_set_text(struct rollout *rollout, struct tensor embeds, struct tensor negative)
 {
+    rollout_keep(rollout); /* under the prompt that it was made with */
     text_context_set(&rollout->text, rollout->transformer, embeds);
     if (!rollout->config.steps && negative.data)
         text_context_set(&rollout->uncond_text, rollout->transformer, negative);
@@ -144,24 +145,35 @@ static struct tensor clean_latents(const struct rollout *r, int64_t frame)
     return tensor_slice(r->clean, 0, frame < sink ? frame : sink + (frame - sink) % ring, 1);
 }
 
-/* The clean keys and values of a finished block, in every cache there is. */
-static void write_clean(struct rollout *r, struct tensor x)
+/* A finished block, whose keys and values are still to be written. */
+static void finish_block(struct rollout *r, struct tensor x)
 {
-    double begin = clock_seconds();
-    struct backend *b = r->transformer->backend;
-    float timestep = clean_timestep(r, r->frame);
-    backend_range_begin(b, "cache forward");
-    forward(r, &r->cache, &r->text, x, timestep, (struct tensor){0});
-    if (!r->config.steps)
-        forward(r, &r->uncond_cache, &r->uncond_text, x, timestep, (struct tensor){0});
     for (int64_t i = 0; i < x.shape[0]; i++)
-        op_copy(b, clean_latents(r, r->frame + i), tensor_slice(x, 0, i, 1));
-    backend_range_end(b);
-    backend_sync(b);
-    r->times.cache += clock_seconds() - begin;
+        op_copy(r->transformer->backend, clean_latents(r, r->frame + i), tensor_slice(x, 0, i, 1));
     r->frame += x.shape[0];
     r->noise_frame += x.shape[0];
     r->done += x.shape[0];
+    r->unkept = x;
+}
+
+void rollout_keep(struct rollout *rollout)
+{
+    struct rollout *r = rollout;
+    struct backend *b = r->transformer->backend;
+    struct tensor x = r->unkept;
+    if (!x.data)
+        return;
+    double begin = clock_seconds();
+    int64_t start = r->frame - x.shape[0];
+    float timestep = clean_timestep(r, start);
+    r->unkept = (struct tensor){0};
+    backend_range_begin(b, "cache forward");
+    forward_at(r, &r->cache, &r->text, x, timestep, start, (struct tensor){0});
+    if (!r->config.steps)
+        forward_at(r, &r->uncond_cache, &r->uncond_text, x, timestep, start, (struct tensor){0});
+    backend_range_end(b);
+    backend_sync(b);
+    r->times.cache += clock_seconds() - begin;
 }
 
 void rollout_give(struct rollout *rollout, struct tensor latents)
@@ -169,7 +181,8 @@ void rollout_give(struct rollout *rollout, struct tensor latents)
     const struct block_plan *plan = &rollout->plan;
     while (rollout->frame < plan->given) {
         int frames = block_plan_next(plan, rollout->frame);
-        write_clean(rollout, tensor_slice(latents, 0, rollout->frame, frames));
+        finish_block(rollout, tensor_slice(latents, 0, rollout->frame, frames));
+        rollout_keep(rollout);
         if (backend_status(rollout->transformer->backend))
             return;
     }
@@ -231,7 +244,10 @@ struct tensor rollout_next(struct rollout *rollout)
     struct rollout *r = rollout;
     struct backend *b = r->transformer->backend;
     int frames = rollout_left(r) ? block_plan_next(&r->plan, r->frame) : 0;
-    if (!frames || backend_status(b))
+    if (!frames)
+        return (struct tensor){0};
+    rollout_keep(r);
+    if (backend_status(b))
         return (struct tensor){0};
     struct tensor x = tensor_slice(r->x, 0, 0, frames), flow = tensor_slice(r->flow, 0, 0, frames);
     double begin = clock_seconds();
@@ -242,7 +258,7 @@ struct tensor rollout_next(struct rollout *rollout)
         denoise_multi(r, x, flow, tensor_slice(r->uncond_flow, 0, 0, frames));
     backend_sync(b);
     r->times.denoise += clock_seconds() - begin;
-    write_clean(r, x);
+    finish_block(r, x);
     return backend_status(b) ? (struct tensor){0} : x;
 }
 
@@ -258,6 +274,7 @@ void rollout_restart(struct rollout *rollout, bool again)
 {
     struct rollout *r = rollout;
     int64_t left = rollout_left(r);
+    r->unkept = (struct tensor){0};
     kv_cache_reset(&r->cache);
     if (!r->config.steps)
         kv_cache_reset(&r->uncond_cache);
@@ -287,6 +304,7 @@ static void write_again(struct rollout *r, int64_t frame, int64_t end)
 void rollout_recache(struct rollout *rollout, bool sink)
 {
     struct rollout *r = rollout;
+    rollout_keep(r);
     double begin = clock_seconds();
     int64_t end = r->frame, head = end < r->config.sink ? end : r->config.sink;
     int64_t held = end < r->config.window ? end : r->config.window;

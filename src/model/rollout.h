@@ -55,6 +55,7 @@ struct rollout {
     struct tensor x, flow, uncond_flow, fresh; /* f32 [block, h, w, 16] */
     float *host;                               /* the same, for noise */
     struct tensor clean;  /* f32 [window, h, w, 16]: finished latents of the frames that are held */
+    struct tensor unkept; /* the newest block's, while it is not in the cache; data NULL: it is */
     int64_t frame;        /* next latent frame of the scene; a video is one scene unless restarted */
     int64_t noise_frame;  /* which frame's noise that one is made from */
     int64_t done;         /* latent frames of all scenes */
@@ -88,10 +89,13 @@ void rollout_restart(struct rollout *rollout, bool again);
 /* Latent frames still to be made: 0 at the end, -1: without end. */
 int64_t rollout_left(const struct rollout *rollout);
 
-/* Denoises the next block and writes its clean keys and values. Returns the latents f32 [F, h, w, 16]
- * in backend memory, valid until the next call; data NULL at the end of the video and on errors
- * (backend_status). */
+/* Denoises the next block. Returns the latents f32 [F, h, w, 16] in backend memory, valid until the
+ * next call; data NULL at the end of the video and on errors (backend_status). */
 struct tensor rollout_next(struct rollout *rollout);
+
+/* Writes the clean keys and values of the newest block. Whatever needs them does it first, so that
+ * pictures need not wait for it; to be called where there is time. */
+void rollout_keep(struct rollout *rollout);
 
 /* Bytes of keys and values, the prompt's included. */
 uint64_t rollout_cache_bytes(const struct rollout *rollout);

@@ -169,6 +169,34 @@ static void test_restart_finite(void)
     CHECK(block_plan_next(&scene, 0) == 1 && block_plan_next(&scene, 1) == 2);
 }
 
+/* ---- when keys are written ---------------------------------------------------------------------- */
+
+/* Keys written early or late give the same video; those that a cut makes useless are never computed. */
+static void test_keep(bool multi)
+{
+    struct setup setup = {.window = 6, .multi = multi};
+    static float x[BLOCK * FRAME], y[BLOCK * FRAME];
+    struct rollout early = open_rollout(&setup), late = open_rollout(&setup);
+    int64_t forwards = multi ? 2 : 1;
+    for (int i = 0; i < 4; i++) {
+        next(&early, x);
+        rollout_keep(&early);
+        rollout_keep(&early); /* nothing more to do */
+        next(&late, y);
+        CHECK_MSG(!memcmp(x, y, sizeof x), "block %d", i);
+        CHECK(early.times.forwards == late.times.forwards + forwards);
+    }
+    rollout_set_text(&early, text[1], (struct tensor){0});
+    rollout_set_text(&late, text[1], (struct tensor){0}); /* what is due is written under the old one */
+    CHECK(next(&early, x) == BLOCK && next(&late, y) == BLOCK && !memcmp(x, y, sizeof x));
+    int64_t before = late.times.forwards;
+    rollout_restart(&late, false);
+    next(&late, y);
+    CHECK(late.times.forwards - before == (multi ? 2 * late.solver.steps : late.config.steps));
+    rollout_close(&early);
+    rollout_close(&late);
+}
+
 /* ---- windows computed again ---------------------------------------------------------------------- */
 
 /* Runs `blocks` blocks and keeps all their latents. */
@@ -177,6 +205,7 @@ static struct rollout run(struct setup *setup, int blocks, float *latents)
     struct rollout r = open_rollout(setup);
     for (int i = 0; i < blocks; i++)
         latents += next(&r, latents) * FRAME;
+    rollout_keep(&r);
     return r;
 }
 
@@ -302,6 +331,7 @@ static void test_recache_nothing(void)
     CHECK(r.cache.end == 0 && r.frame == 0);
     next(&r, x);
     CHECK(!memcmp(x, latents, sizeof x));
+    rollout_keep(&r);
     int64_t forwards = r.times.forwards;
     rollout_recache(&r, false);
     CHECK(r.times.forwards == forwards);
@@ -509,6 +539,8 @@ int main(int argc, char **argv)
         return test_end();
     test_restart(false);
     test_restart(true);
+    test_keep(false);
+    test_keep(true);
     test_restart_finite();
     test_recache_whole(false);
     test_recache_whole(true);

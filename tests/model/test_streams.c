@@ -147,12 +147,12 @@ static void test_streams(const char *dtype)
         return;
     float *video = malloc(VIDEO * sizeof *video);
     uint64_t bytes = 0;
-    for (int together = 0; together < 4; together++) { /* latent frames; the pictures are the same */
+    for (int together = 1; together < 4; together++) { /* latent frames; the pictures are the same */
         n.b->decode_frames = together;
         CHECK(vae_decoder_open(&d, n.vae, H, W, FRAMES) == 0);
-        CHECK(d->bytes >= bytes && (together < 2 || d->bytes > bytes));
+        CHECK(d->bytes > bytes);
         bytes = d->bytes;
-        check_decoder(n.b, d, "vae", video, together);
+        check_decoder(n.b, d, "vae", video, together > 1);
         video_decoder_close(d);
     }
     CHECK(taehv_decoder_open(&d, n.light, H, W, FRAMES) == 0);

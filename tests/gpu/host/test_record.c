@@ -207,6 +207,7 @@ static void roll(struct backend *b, struct transformer *t, struct tensor text, b
         backend_download(b, tensor_make(x + i * BLOCK * H * W * LATENT_CHANNELS, TENSOR_F32, 4, latents.shape),
                          latents);
     }
+    rollout_keep(&r);
     *seen = r.work.recorder;
     CHECK(r.times.forwards == 4 * BLOCKS);
     rollout_close(&r);
