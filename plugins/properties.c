@@ -3,11 +3,11 @@
 
 #include "unreelsrc.h"
 
-/* Options that only serve the command. Caps say the pixel format. */
+/* Options that only serve the command, which decodes pictures itself. Caps say the pixel format. */
 static const gchar *const groups[] = {"What to generate", "Model and machine", "Video",
                                       "Steering a running video",
                                       "Sampling (keys of published configurations)"};
-static const gchar *const left_out[] = {"data_path", "extended_prompt_path", "i2v", "format"};
+static const gchar *const left_out[] = {"data_path", "extended_prompt_path", "image", "i2v", "format"};
 
 static gboolean is_property(const unreel_option_info *info)
 {

@@ -103,10 +103,10 @@ heading "tests"
 UNREEL_TEST_LONG=$long meson_tests build ${long:+--timeout-multiplier 10}
 
 heading "recorded results of the original program"
-for folder in tests/golden/*/ ../shared/golden/*/; do
+for folder in tests/golden/*/ ${UNREEL_GOLDEN:+"$UNREEL_GOLDEN"/*/}; do
     name=$(basename "$folder")
     [ -d "$folder" ] || continue
-    case $folder in ../*) [ -d "tests/golden/$name" ] && continue ;; esac
+    [ "${folder#tests/}" != "$folder" ] || [ ! -d "tests/golden/$name" ] || continue
     for dtype in f32 bf16; do
         build/tools/unreel check --dtype $dtype "$folder" >"$logs/check" 2>&1
         count "check $name $dtype" $? "$logs/check"

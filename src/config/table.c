@@ -44,7 +44,8 @@ const struct option option_table[] = {
       "Image to video: data_path is a folder with target_crop_info_<ratio>.json and <ratio>/.",
       WHAT}},
     {{"seed", INT, "0", 0, 9223372036854775807.0, NULL, NULL,
-      "Noise of the video: the same seed gives the same video, on any number of machines.", WHAT}},
+      "Noise of the video (make-model: of the weights): the same seed gives the same, on any number "
+      "of machines.", WHAT}},
     {{"prompt_index", INT, "0", 0, 2147483647, NULL, NULL,
       "Which noise stream of the seed: the prompt's number in a batch.", WHAT}},
     {{"sample", INT, "0", 0, 2147483647, NULL, NULL,
@@ -82,7 +83,8 @@ const struct option option_table[] = {
       MODEL}},
 
     {{"num_output_frames", INT, "21", 0, 1000000000, NULL, "latent frames",
-      "Length: n latent frames are 1 + 4 (n - 1) pictures, 21 are 81; 0: a video without end.",
+      "Length: n latent frames are 1 + 4 (n - 1) pictures, 21 are 81; 0: a video without end, which "
+      "is what unreel live makes.",
       VIDEO}},
     {{"size", SIZE, "832x480", 16, 8192, NULL, "px",
       "Width x height, multiples of 16; sets width and height.", VIDEO},
@@ -93,18 +95,19 @@ const struct option option_table[] = {
     {{"fps", FLOAT, "16", 1, 240, NULL, "pictures/s", "Rate at which the video plays.", VIDEO}},
     {{"window", INT, "-1", -1, 1000000, NULL, "latent frames",
       "Latent frames that attention sees, those being made included; -1: all, up to the 21 of the "
-      "training, rolling beyond. Same as model_kwargs.local_attn_size.",
+      "training, rolling beyond. Same as model_kwargs.local_attn_size. unreel live: 12 unless a "
+      "configuration says.",
       VIDEO},
      .target = "model_kwargs.local_attn_size",
      .nonzero = true},
     {{"sink", INT, "0", 0, 1000000, NULL, "latent frames",
       "First latent frames of the video that a full window keeps for good. Same as "
-      "model_kwargs.sink_size.",
+      "model_kwargs.sink_size. unreel live: 3 unless a configuration says.",
       VIDEO},
      .target = "model_kwargs.sink_size"},
     {{"rotary", STRING, "absolute", NO_LIMIT, "absolute|relative", NULL,
       "Positions in time that attention sees: of the video, as published, or in the window, for "
-      "videos without end.",
+      "videos without end. unreel live: relative unless a configuration says.",
       VIDEO}},
     {{"format", STRING, "i420", NO_LIMIT, "i420|nv12|rgb|bgrx", NULL,
       "Pixel format in which pictures are handed out.", VIDEO}},
@@ -154,10 +157,13 @@ const struct option option_table[] = {
 
     {{"output", PATH, NULL, NO_LIMIT, NULL, NULL,
       "File for one video: MP4, or raw Y4M (.y4m, or - for standard output).", OUTPUT}},
-    {{"output_folder", PATH, NULL, NO_LIMIT, NULL, NULL, "Folder for the videos, made if absent.",
+    {{"output_folder", PATH, NULL, NO_LIMIT, NULL, NULL,
+      "Folder for the videos, made if absent; unreel live: for what the window and the page save.",
       OUTPUT}},
     {{"overwrite", BOOL, "false", NO_LIMIT, NULL, NULL,
-      "Make videos again whose files exist; they are skipped otherwise.", OUTPUT}},
+      "Make videos again whose files exist; they are skipped otherwise. unreel live: replace files "
+      "that exist, which are an error otherwise.",
+      OUTPUT}},
     {{"noise", PATH, NULL, NO_LIMIT, NULL, NULL,
       "safetensors file with the noise to start from, instead of the generator's.", OUTPUT}},
     {{"save_latents", PATH, NULL, NO_LIMIT, NULL, NULL,
@@ -197,7 +203,7 @@ const struct option option_table[] = {
     {{"pacing", STRING, NULL, NO_LIMIT, NULL, NULL,
       "OUTPUT=stretch|hold|content,...: what becomes of the time when pictures come slower than fps. "
       "stretch shows them longer (preview, webrtc), hold repeats pictures at a constant rate (rtmp, srt, "
-      "hls, v4l2), content has every picture once at the video's rate (record).",
+      "hls, v4l2), content (record and hls only) has every picture once at the video's rate.",
       LIVE}},
     {{"latency", FLOAT, "0.3", 0, 60, NULL, "s",
       "Cushion: how long pictures wait so that they play evenly.", LIVE}},
@@ -234,7 +240,8 @@ const struct option option_table[] = {
       "TURN server for viewers that cannot be reached directly, USER:PASSWORD@HOST:PORT.", LIVE}},
 
     {{"shape", STRING, "wan2.1-1.3b", NO_LIMIT, NULL, NULL,
-      "Which network sizes to measure: a known shape or a model folder.", BENCH}},
+      "Which network sizes to measure: wan2.1-1.3b, postcard, tiny, or (stage memory) the path of "
+      "a model folder.", BENCH}},
     {{"bench_blocks", INT, "0", 0, 1000, NULL, "blocks",
       "Transformer blocks to measure; 0: all of the shape.", BENCH}},
     {{"bench_window", INT, "21", 1, 100000, NULL, "latent frames",
@@ -242,8 +249,8 @@ const struct option option_table[] = {
     {{"bench_chunks", INT, "3", 1, 1000000, NULL, "chunks", "How often each stage is measured.",
       BENCH}},
     {{"bench_stages", STRING, "all", NO_LIMIT, NULL, NULL,
-      "Stages to measure, separated by commas: text, transformer, vae, stream (a whole video, on a GPU "
-      "by default), memory.",
+      "Stages to measure, separated by commas: text, transformer, vae, stream (a whole video; among "
+      "all of them only on a GPU), memory (of a model folder).",
       BENCH}},
 };
 

@@ -215,7 +215,7 @@ fi
 for name in attention conv linear forward norm rope elementwise picture; do
     part 45 "kernels: $name" "$build/tests/gpu/test_gpu_kernels_$name" --device kernels
 done
-# The libraries' choices, for the next time on such a machine: UNREEL_CACHE names the folder.
+# The libraries' choices: unpacked into a folder that UNREEL_CACHE names, they spare compiling.
 [ -d "$cache" ] && tar -czf "$out/choices.tgz" -C "$cache" .
 say "$failed failed"
 [ "$failed" = 0 ]

@@ -1,10 +1,11 @@
-/* The golden folders given on the command line: each argument holds some; those without a model
- * folder or of another kind are passed over. */
+/* The golden folders given on the command line and by UNREEL_GOLDEN: each holds some; those without a
+ * model folder or of another kind are passed over. */
 #pragma once
 
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define GOLDEN_PATH_MAX 4096
@@ -45,22 +46,29 @@ static inline bool golden_find(struct golden *golden, const char *root, const ch
     return true;
 }
 
+static inline int golden_each_in(const char *root, void (*test)(const struct golden *))
+{
+    DIR *dir = opendir(root);
+    struct dirent *entry;
+    struct golden golden;
+    int found = 0;
+    while (dir && (entry = readdir(dir))) {
+        if (entry->d_name[0] != '.' && golden_find(&golden, root, entry->d_name)) {
+            test(&golden);
+            found++;
+        }
+    }
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
 /* Calls `test` for every golden folder; how many there were. */
 static inline int golden_each(int count, char **roots, void (*test)(const struct golden *))
 {
-    int found = 0;
-    for (int i = 1; i < count; i++) {
-        DIR *dir = opendir(roots[i]);
-        struct dirent *entry;
-        struct golden golden;
-        while (dir && (entry = readdir(dir))) {
-            if (entry->d_name[0] != '.' && golden_find(&golden, roots[i], entry->d_name)) {
-                test(&golden);
-                found++;
-            }
-        }
-        if (dir)
-            closedir(dir);
-    }
+    const char *more = getenv("UNREEL_GOLDEN");
+    int found = more && *more ? golden_each_in(more, test) : 0;
+    for (int i = 1; i < count; i++)
+        found += golden_each_in(roots[i], test);
     return found;
 }

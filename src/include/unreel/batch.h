@@ -61,7 +61,7 @@ UNREEL_API int unreel_prompts_file_name(const unreel_prompts *prompts, size_t in
 /* This process among those that share the work. */
 typedef struct unreel_ranks {
     int rank, world;      /* from 0, number of processes */
-    int local_rank;       /* on this machine: picks the device */
+    int local_rank;       /* on this machine; for programs that choose a device by it */
     const char *launcher; /* "torchrun", "mpirun", "slurm", or NULL if it is alone */
 } unreel_ranks;
 

@@ -158,7 +158,7 @@ UNREEL_API void unreel_engine_close(unreel_engine *engine);
  * `frames_stride` bytes apart. Resized to the session's size. One picture counts as an independent
  * first frame; a clip has 1 + 4 n pictures, and its 1 + n latent frames make whole chunks of
  * "num_frame_per_block" (behind the first one with "independent_first_frame"). Only read during
- * unreel_session_open. */
+ * unreel_session_open. The option "image" is not read here: programs decode pictures themselves. */
 typedef struct unreel_clip {
     const uint8_t *rgb;
     size_t stride, frames_stride;
