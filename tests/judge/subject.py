@@ -167,7 +167,7 @@ class Path:
 
 
 # Paces (heights a second) between slow and fast.
-LIMITS = {'left': 0.26, 'right': 0.26, 'rising': 0.20, 'sinking': 0.20, 'bouncing': 0.80,
+LIMITS = {'left': 0.26, 'right': 0.26, 'rising': 0.20, 'sinking': 0.20, 'bouncing': 0.44,
           'circling': 0.39}
 
 

@@ -51,7 +51,7 @@ struct pose thing_pose(const struct scene *s, float t, float aspect)
         p.y = wrap(s->y * 1.5f - 0.25f + p.vy * t, -0.27f, 1.23f);
         break;
     case BOUNCING: {
-        float period = a->fast ? 0.80f : 1.35f, u = s->phase + t / period;
+        float period = a->fast ? 1.50f : 2.25f, u = s->phase + t / period;
         u -= floorf(u);
         p.y -= 0.46f * 4 * u * (1 - u);
         p.vy = 0.46f * 4 * (2 * u - 1) / period;
