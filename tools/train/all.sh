@@ -52,6 +52,6 @@ model() { # model NAME ARGUMENT...
 
 model model-stills --pictures 1 --batch 64 --lr 2e-3 --minutes "${MODEL_STILLS:-40}"
 model model-openings --pictures 9 --batch 20 --lr 1.5e-3 --minutes "${MODEL_OPENINGS:-30}"
-model model --pictures 1 9 9 93 93 93 --batch 64 20 20 4 4 4 --thing-weight 6 --lr 1.2e-3 \
-    --minutes "${MODEL:-120}"
+model model --pictures 1 9 9 93 93 93 --batch 80 24 24 4 4 4 --thing-weight 9 --words-weight 0.5 \
+    --lr 1.2e-3 --ema 0.995 --minutes "${MODEL:-180}"
 "$python" "$here/export.py" --run "$run" --to "$to"

@@ -23,19 +23,19 @@ const char *world_name(int kind, int value)
 }
 
 #define WORDS 10
-static const char *const time_words[TIMES][WORDS] = {
+static const char *const time_words[TIMES][13] = {
     {"at dawn", "in the early morning", "at sunrise", "at daybreak", "in the morning light",
      "as the sun rises", "early in the day", "when morning breaks", "in the morning",
-     "at first light"},
+     "at first light", "when the sun comes up", "while the sun is rising", "in the light of dawn"},
     {"at noon", "at midday", "by day", "in bright daylight", "in the middle of the day",
      "under the noon sun", "during the day", "in the daytime", "in full daylight",
-     "at twelve o'clock"},
+     "at twelve o'clock", "while the sun is high", "in the light of day", "when the sun is high"},
     {"at sunset", "in the evening", "at dusk", "in the evening light", "as the sun goes down",
      "in the glow of sunset", "late in the evening", "when the sun sets", "at sundown",
-     "as dusk falls"},
+     "as dusk falls", "as the sun is setting", "while the sun goes down", "in the light of sunset"},
     {"at night", "by night", "under the stars", "in the moonlight", "under the moon",
      "in the dark of night", "in the middle of the night", "late in the night", "at midnight",
-     "by the light of the moon"},
+     "by the light of the moon", "while the moon is up", "on a dark night", "when it is dark"},
 };
 static const char *const weather_words[WEATHERS][WORDS] = {
     {"under a clear sky", "in clear weather", "in fine weather", "with a clear sky",
