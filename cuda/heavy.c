@@ -203,13 +203,13 @@ static bool fill_square(struct cuda_backend *c, void *data, enum tensor_type typ
     struct tensor x = tensor_make(data, TENSOR_F32, SHAPE(n, n));
     if (type != TENSOR_F32)
         x.data = cuda_take(c, (size_t)(n * n) * sizeof(float));
-    if (!x.data || !cuda_check(c, kernel_noise(x.data, 1, n * n, &key, c->stream), "noise"))
-        return false;
-    if (type != TENSOR_F32) {
+    bool good =
+        x.data && cuda_check(c, kernel_noise(x.data, 1, n * n, &key, c->stream), "noise");
+    if (good && type != TENSOR_F32)
         cuda_copy(&c->base, &y, &x);
+    if (type != TENSOR_F32)
         cuda_give(c, x.data);
-    }
-    return !c->base.status;
+    return good && !c->base.status;
 }
 
 double cuda_peak(struct backend *b, enum tensor_type type, const char **instruction)

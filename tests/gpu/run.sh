@@ -7,9 +7,9 @@
 # What is worth most comes first: operations, recorded results in f32 and bf16, times at the window of 21
 # frames; each part has its own limit, none begins after SECONDS_MAX (default 540), and what fails or
 # takes too long is noted and passed over. Few and small files go to $OUT (default: BUILD_FOLDER/results):
-# summary.txt, log.txt, bench-*.json, torch.txt, kernels.txt, choices.tgz. ARCHS names the architectures to build for
-# (default: that of the GPU), UNREEL_CACHE a folder for the libraries' choices; SHAPE=tiny SIZE=64x64
-# tries the script itself.
+# summary.txt, log.txt, bench-*.json, torch.txt, kernels.txt, choices.tgz. ARCHS names the architectures to
+# build for (default: that of the GPU), UNREEL_CACHE a folder for the libraries' choices; SHAPE=tiny
+# SIZE=64x64 tries the script itself.
 #
 # Exit code 77: no GPU (everything is built nevertheless); else 0 only if nothing failed.
 set -uo pipefail

@@ -83,14 +83,11 @@ static void refer(struct ops *ops, const struct example *e, const struct weights
                     size += fabs(part);
                 }
                 double y = activation(sum, e->act);
-                /* A device's library may take the hyperbolic tangent of its hardware. */
-                bool coarse = e->act == ACT_GELU_TANH && e->y == TENSOR_BF16 && !e->precise &&
-                              !strcmp(ops->b->ops->name, "cuda");
                 want[m * w->n + column] = y;
                 tolerance[m * w->n + column] =
                     ops_unit(e->y) * 1.01 * fabs(y) +
                     (8 + sqrt((double)e->k)) * 0x1p-24 * size * (1 + 1.2 * (e->act != ACT_NONE)) +
-                    4e-6 * fabs(y) * (e->act != ACT_NONE) + (coarse ? 0x1p-11 * fabs(sum) : 0) +
+                    4e-6 * fabs(y) * (e->act != ACT_NONE) +
                     (double)e->k * 1.2e-38; /* bf16 units flush denormal products */
             }
         }

@@ -295,9 +295,8 @@ void ops_run(const char *what, bool heavy, void (*test)(struct ops *))
         struct backend *b;
         struct backend_config config = {
             .device = options.device, .dtype = type ? "bf16" : "f32", .module = options.module};
-        if (backend_open(&b, &config, &log) < 0) {
+        if (backend_open(&b, &config, &log) < 0)
             exit(options.emulated ? 1 : 77);
-        }
         char name[96];
         snprintf(name, sizeof name, "%s %s", options.device, config.dtype);
         run_one(what, b, name, test);

@@ -36,6 +36,11 @@ def test_control():
     equal(control.ask('record', on=True)['type'], 'error', 'record twice')
     equal(control.ask('record', on=False)['type'], 'done', 'record ends')
     equal(control.ask('record', on=False)['status'], 409, 'record ends twice')
+    for i in range(8):  # without waiting for answers: they are done in this order
+        control.send(json.dumps({'do': 'record', 'on': i % 2 == 0, 'id': i}))
+    for i in range(8):
+        reply = control.until('done', 'error')
+        equal((reply['id'], reply['type']), (i, 'done'), f'recordings one after another: {reply}')
     check(control.ask('snapshot')['file'].endswith('.png'), 'snapshot')
     control.close()
 

@@ -113,16 +113,15 @@ static void free_task(gpointer data)
     g_free(task);
 }
 
-static void begin_task(struct steer *steer, const char *path, bool on, GTaskThreadFunc write,
-                       GAsyncReadyCallback ready, gpointer data)
+static GTask *make_task(struct steer *steer, const char *path, bool on, GAsyncReadyCallback ready,
+                        gpointer data)
 {
     struct file_task *what = g_new(struct file_task, 1);
     *what = (struct file_task){steer->live, g_strdup(path), on};
     GTask *task = g_task_new(NULL, NULL, ready, data);
     g_task_set_task_data(task, what, free_task);
-    g_task_run_in_thread(task, write);
-    g_object_unref(task);
     steer->files++;
+    return task;
 }
 
 static gpointer end_task(struct steer *steer, GAsyncResult *result)
@@ -140,7 +139,9 @@ static void write_snapshot(GTask *task, gpointer source, gpointer data, GCancell
 void steer_snapshot_async(struct steer *steer, const char *path, GAsyncReadyCallback ready,
                           gpointer data)
 {
-    begin_task(steer, path, false, write_snapshot, ready, data);
+    GTask *task = make_task(steer, path, false, ready, data);
+    g_task_run_in_thread(task, write_snapshot);
+    g_object_unref(task);
 }
 
 char *steer_snapshot_finish(struct steer *steer, GAsyncResult *result)
@@ -178,12 +179,19 @@ static void write_recording(GTask *task, gpointer source, gpointer data, GCancel
 
 void steer_record_async(struct steer *steer, bool on, GAsyncReadyCallback ready, gpointer data)
 {
-    begin_task(steer, NULL, on, write_recording, ready, data);
+    GTask *task = make_task(steer, NULL, on, ready, data);
+    g_queue_push_tail(&steer->recordings, task);
+    if (steer->recordings.length == 1)
+        g_task_run_in_thread(task, write_recording);
 }
 
 struct outcome steer_record_finish(struct steer *steer, GAsyncResult *result)
 {
     struct outcome *written = end_task(steer, result), outcome = *written;
     g_free(written);
+    g_object_unref(g_queue_pop_head(&steer->recordings));
+    GTask *next = g_queue_peek_head(&steer->recordings);
+    if (next)
+        g_task_run_in_thread(next, write_recording);
     return outcome;
 }

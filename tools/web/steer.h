@@ -16,6 +16,7 @@ struct steer {
     char *name;
     gint64 until; /* monotonic time, us */
     int files;    /* being written in threads of their own */
+    GQueue recordings; /* tasks that begin or end one, in the order they were asked for; the first runs */
 };
 
 void steer_init(struct steer *steer, struct live *live);
@@ -32,8 +33,8 @@ struct outcome {
     GString *json;
 };
 
-/* Everything but pings and what writes files. `owner` tells the controls apart; `hold`: it goes on to hold
- * the wheel afterwards. */
+/* Everything but pings and what writes files. `owner` tells the controls apart; `hold`: it goes on to
+ * hold the wheel afterwards. */
 struct outcome steer_apply(struct steer *steer, const void *owner, const char *who, bool hold,
                            const struct request *request);
 struct outcome steer_refusal(unsigned status, const char *error);

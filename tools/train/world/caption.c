@@ -23,7 +23,8 @@ const char *world_name(int kind, int value)
 }
 
 #define WORDS 10
-static const char *const time_words[TIMES][13] = {
+#define TIME_WORDS 13
+static const char *const time_words[TIMES][TIME_WORDS] = {
     {"at dawn", "in the early morning", "at sunrise", "at daybreak", "in the morning light",
      "as the sun rises", "early in the day", "when morning breaks", "in the morning",
      "at first light", "when the sun comes up", "while the sun is rising", "in the light of dawn"},
