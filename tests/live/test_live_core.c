@@ -124,7 +124,8 @@ static void ask_always(void *opaque, GstElement *pipeline)
     gst_object_unref(sink);
 }
 
-/* An output is asked for key pictures while what it was given still passes and it is being closed. */
+/* An output is asked for key pictures while what it was given still passes and it is being closed.
+ */
 static void test_asked_while_closing(struct live *live, struct console *console)
 {
     struct asker a = {0};
@@ -317,6 +318,25 @@ static bool is_resting(struct live *live)
 }
 
 /* The page's recording on a full disk is not reported as complete; nor is the run. */
+/* The first picture under a change can be there before the change is noted. */
+static void test_noted_late(void)
+{
+    struct live live = {.clock = gst_system_clock_obtain()};
+    live_note_change(&live, 1, "test", "prompt", "a", UNREEL_SWITCH_DEFAULT, -1);
+    live_note_made(&live, 2, 33);
+    live_note_change(&live, 2, "test", "prompt", "b", UNREEL_SWITCH_DEFAULT, -1);
+    live_note_change(&live, 3, "test", "prompt", "c", UNREEL_SWITCH_DEFAULT, -1);
+    live_note_shown(&live, 33);
+    for (guint i = 0; i < live.history.length; i++) {
+        struct live_change *change = g_queue_peek_nth(&live.history, i);
+        CHECK(change->picture == (i < 2 ? 33 : -1));
+        CHECK((change->shown > 0) == (i < 2));
+    }
+    live_free_history(&live);
+    g_free(live.prompt);
+    gst_object_unref(live.clock);
+}
+
 static void test_broken_recording(struct live *live)
 {
     struct rlimit limit, small;
@@ -360,6 +380,7 @@ static void test_second_run(struct console *console, unreel_engine *engine,
     struct live *live = live_open(console, options);
     CHECK(live && unreel_session_open(&session, engine, options, NULL) == 0);
     live_start(live, session, "a fox", 0);
+    test_noted_late();
     test_eager(live);
     test_broken_recording(live);
     live_stop(live);

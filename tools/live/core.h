@@ -61,8 +61,9 @@ struct live {
     char *prompt; /* asked for */
     enum unreel_switch how;
     int64_t seed;
-    GQueue history;                        /* struct live_change, the newest last */
-    unreel_stats stats;                    /* the last ones */
+    GQueue history;                   /* struct live_change, the newest last */
+    int64_t made_scene, made_picture; /* the newest scene of which a picture was made, its first */
+    unreel_stats stats;               /* the last ones */
     unreel_stats before[RATE_SECONDS + 1]; /* one a second, the newest first */
     double before_time[RATE_SECONDS + 1];
     int before_count;

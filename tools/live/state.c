@@ -34,6 +34,8 @@ void live_note_change(struct live *live, int64_t number, const char *who, const 
         number, seconds_now(live), g_strdup(who), g_strdup(what), g_strdup(prompt), how, seed, -1,
         0};
     g_mutex_lock(&live->lock);
+    if (number <= live->made_scene) /* made before whoever asked came to note it */
+        change->picture = live->made_picture;
     g_queue_push_tail(&live->history, change);
     if (live->history.length > HISTORY_MAX)
         change_free(g_queue_pop_head(&live->history));
@@ -51,6 +53,8 @@ void live_note_change(struct live *live, int64_t number, const char *who, const 
 void live_note_made(struct live *live, int64_t scene, int64_t picture)
 {
     g_mutex_lock(&live->lock);
+    live->made_scene = scene;
+    live->made_picture = picture;
     for (GList *l = live->history.tail; l; l = l->prev) {
         struct live_change *change = l->data;
         if (change->number <= scene && change->picture >= 0)
