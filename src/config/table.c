@@ -150,7 +150,7 @@ const struct option option_table[] = {
       "Steps of the multi-step rollout per chunk.", SAMPLING}},
     {{"guidance_scale", FLOAT, "3", 0, 1000, NULL, NULL,
       "Classifier-free guidance of the multi-step rollout: how far to go from negative_prompt "
-      "towards the prompt.",
+      "towards the prompt. 1: no guidance, half the time.",
       SAMPLING}},
     {{"negative_prompt", STRING, NEGATIVE_PROMPT, NO_LIMIT, NULL, NULL,
       "What the multi-step rollout is guided away from.", SAMPLING}},

@@ -112,7 +112,7 @@ static int encode_prompts(struct unreel_session *s)
     if (code == 0) {
         text_blend_begin(&s->text, 1);
         text_blend_step(&s->text);
-        if (!s->settings.rollout.steps) {
+        if (rollout_is_guided(&s->settings.rollout)) {
             negative = s->text.from; /* free until the next blend begins */
             code = encode(s, s->settings.negative ? s->settings.negative : "", negative);
         }

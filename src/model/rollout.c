@@ -52,9 +52,9 @@ static int open_parts(struct rollout *r)
         code = kv_cache_open(&r->cache, b, &cache);
     if (code == 0)
         code = text_context_open(&r->text, t);
-    if (code == 0 && !c->steps)
+    if (code == 0 && rollout_is_guided(c))
         code = kv_cache_open(&r->uncond_cache, b, &cache);
-    if (code == 0 && !c->steps)
+    if (code == 0 && rollout_is_guided(c))
         code = text_context_open(&r->uncond_text, t);
     if (code < 0)
         return code;
@@ -63,10 +63,10 @@ static int open_parts(struct rollout *r)
     r->x = arena_tensor(&r->arena, TENSOR_F32, 4, shape);
     r->flow = arena_tensor(&r->arena, TENSOR_F32, 4, shape);
     r->fresh = arena_tensor(&r->arena, TENSOR_F32, 4, shape);
-    if (!c->steps) {
+    if (rollout_is_guided(c))
         r->uncond_flow = arena_tensor(&r->arena, TENSOR_F32, 4, shape);
+    if (!c->steps)
         code = unipc_init(&r->solver, c->sampling_steps, c->sampling_shift, &r->arena, 4, shape);
-    }
     r->host = malloc(tensor_bytes(&r->x));
     if (!r->host)
         return log_error(&b->log, UNREEL_ENOMEM, "rollout: out of memory");
@@ -111,7 +111,7 @@ void rollout_set_text(struct rollout *rollout, struct tensor embeds, struct tens
 {
     rollout_keep(rollout); /* under the prompt that it was made with */
     text_context_set(&rollout->text, rollout->transformer, embeds);
-    if (!rollout->config.steps && negative.data)
+    if (rollout_is_guided(&rollout->config) && negative.data)
         text_context_set(&rollout->uncond_text, rollout->transformer, negative);
 }
 
@@ -169,7 +169,7 @@ void rollout_keep(struct rollout *rollout)
     r->unkept = (struct tensor){0};
     backend_range_begin(b, "cache forward");
     forward_at(r, &r->cache, &r->text, x, timestep, start, (struct tensor){0});
-    if (!r->config.steps)
+    if (rollout_is_guided(&r->config))
         forward_at(r, &r->uncond_cache, &r->uncond_text, x, timestep, start, (struct tensor){0});
     backend_range_end(b);
     backend_sync(b);
@@ -224,17 +224,21 @@ static void denoise_few(struct rollout *r, struct tensor x, struct tensor flow, 
     }
 }
 
-static void denoise_multi(struct rollout *r, struct tensor x, struct tensor flow,
-                          struct tensor uncond)
+static void denoise_multi(struct rollout *r, struct tensor x, struct tensor flow, int64_t frames)
 {
     struct backend *b = r->transformer->backend;
     float guidance = r->config.guidance_scale;
+    struct tensor uncond = {0};
+    if (rollout_is_guided(&r->config))
+        uncond = tensor_slice(r->uncond_flow, 0, 0, frames);
     unipc_reset(&r->solver);
     for (int i = 0; i < r->solver.steps && !backend_status(b); i++) {
         forward(r, &r->cache, &r->text, x, r->solver.timestep[i], flow);
-        forward(r, &r->uncond_cache, &r->uncond_text, x, r->solver.timestep[i], uncond);
-        op_combine(b, flow, 2, (const float[]){guidance, 1 - guidance},
-                   (const struct tensor[]){flow, uncond});
+        if (uncond.data) {
+            forward(r, &r->uncond_cache, &r->uncond_text, x, r->solver.timestep[i], uncond);
+            op_combine(b, flow, 2, (const float[]){guidance, 1 - guidance},
+                       (const struct tensor[]){flow, uncond});
+        }
         unipc_step(&r->solver, b, x, flow);
     }
 }
@@ -255,7 +259,7 @@ struct tensor rollout_next(struct rollout *rollout)
     if (r->config.steps)
         denoise_few(r, x, flow, tensor_slice(r->fresh, 0, 0, frames));
     else
-        denoise_multi(r, x, flow, tensor_slice(r->uncond_flow, 0, 0, frames));
+        denoise_multi(r, x, flow, frames);
     backend_sync(b);
     r->times.denoise += clock_seconds() - begin;
     finish_block(r, x);
@@ -276,7 +280,7 @@ void rollout_restart(struct rollout *rollout, bool again)
     int64_t left = rollout_left(r);
     r->unkept = (struct tensor){0};
     kv_cache_reset(&r->cache);
-    if (!r->config.steps)
+    if (rollout_is_guided(&r->config))
         kv_cache_reset(&r->uncond_cache);
     r->plan = block_plan_scene(&r->config.plan, left < 0 ? 0 : left, again);
     r->frame = 0;

@@ -36,6 +36,13 @@ struct rollout_config {
     float sampling_shift, guidance_scale;
 };
 
+/* Whether every step is computed a second time, under the negative prompt, with a cache of its own. A
+ * scale of 1 takes nothing from that. */
+static inline bool rollout_is_guided(const struct rollout_config *config)
+{
+    return !config->steps && config->guidance_scale != 1;
+}
+
 struct rollout_times {
     double denoise, cache; /* seconds, all blocks */
     int64_t forwards;
@@ -49,7 +56,7 @@ struct rollout {
     struct schedule schedule;
     struct unipc solver;                  /* multi-step */
     struct transformer_work work;
-    struct kv_cache cache, uncond_cache;  /* the second: multi-step */
+    struct kv_cache cache, uncond_cache;  /* the second: guided */
     struct text_context text, uncond_text;
     struct arena arena;
     struct tensor x, flow, uncond_flow, fresh; /* f32 [block, h, w, 16] */
@@ -67,7 +74,7 @@ int rollout_open(struct rollout *rollout, struct transformer *transformer,
                  const struct rollout_config *config, struct noise_source noise);
 void rollout_close(struct rollout *rollout);
 
-/* embeds f32 [text_len, text_dim] in backend memory; negative is only read by the multi-step rollout,
+/* embeds f32 [text_len, text_dim] in backend memory; negative is only read where there is guidance,
  * data NULL: it stays. To be called before the first block, and again between blocks for another
  * prompt: what is in the cache stays as it is. */
 void rollout_set_text(struct rollout *rollout, struct tensor embeds, struct tensor negative);

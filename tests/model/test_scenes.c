@@ -62,7 +62,8 @@ struct setup {
     int window, sink;
     int64_t given, frames;
     bool relative, multi;
-    int shift; /* of the noise */
+    int shift;      /* of the noise */
+    float guidance; /* 0: 3 */
 };
 
 static struct rollout open_rollout(struct setup *setup)
@@ -80,7 +81,7 @@ static struct rollout open_rollout(struct setup *setup)
         .context_noise = 20,
         .sampling_steps = 3,
         .sampling_shift = 5,
-        .guidance_scale = 3,
+        .guidance_scale = setup->guidance > 0 ? setup->guidance : 3,
     };
     block_plan_init(&config.plan, BLOCK, setup->given, setup->frames, false);
     const struct noise_source noise = {.fill = fill_noise, .opaque = &setup->shift};
@@ -195,6 +196,35 @@ static void test_keep(bool multi)
     CHECK(late.times.forwards - before == (multi ? 2 * late.solver.steps : late.config.steps));
     rollout_close(&early);
     rollout_close(&late);
+}
+
+/* ---- guidance ------------------------------------------------------------------------------------ */
+
+/* A scale of 1 is the limit of those near it, at half the forwards and half the cache. */
+static void test_unguided(void)
+{
+    struct setup setup = {.window = 6, .sink = 1, .multi = true, .guidance = 1};
+    struct setup near = setup, far = setup;
+    near.guidance = 1.00001f;
+    far.guidance = 3;
+    static float x[BLOCK * FRAME], y[BLOCK * FRAME], z[BLOCK * FRAME];
+    struct rollout one = open_rollout(&setup), guided = open_rollout(&near), more = open_rollout(&far);
+    for (int i = 0; i < 4; i++) {
+        CHECK(next(&one, x) == BLOCK && next(&guided, y) == BLOCK && next(&more, z) == BLOCK);
+        CHECK_MSG(difference(x, y, BLOCK * FRAME) < 1e-3, "block %d", i);
+        CHECK_MSG(difference(x, z, BLOCK * FRAME) > 1e-2, "block %d", i);
+        if (i == 2) {
+            rollout_set_text(&one, text[1], text[0]);
+            rollout_set_text(&guided, text[1], text[0]);
+            rollout_recache(&one, false);
+            rollout_recache(&guided, false);
+        }
+    }
+    CHECK(one.times.forwards * 10 < guided.times.forwards * 6);
+    CHECK(rollout_cache_bytes(&one) * 2 <= rollout_cache_bytes(&guided));
+    rollout_close(&one);
+    rollout_close(&guided);
+    rollout_close(&more);
 }
 
 /* ---- windows computed again ---------------------------------------------------------------------- */
@@ -541,6 +571,7 @@ int main(int argc, char **argv)
     test_restart(true);
     test_keep(false);
     test_keep(true);
+    test_unguided();
     test_restart_finite();
     test_recache_whole(false);
     test_recache_whole(true);
