@@ -23,21 +23,53 @@ const char *world_name(int kind, int value)
 }
 
 #define WORDS 10
-#define TIME_WORDS 13
+#define TIME_WORDS 16
 static const char *const time_words[TIMES][TIME_WORDS] = {
     {"at dawn", "in the early morning", "at sunrise", "at daybreak", "in the morning light",
      "as the sun rises", "early in the day", "when morning breaks", "in the morning",
-     "at first light", "when the sun comes up", "while the sun is rising", "in the light of dawn"},
+     "at first light", "when the sun comes up", "while the sun is rising", "in the light of dawn",
+     "when the sun rises", "now that the sun rises", "where the sun rises"},
     {"at noon", "at midday", "by day", "in bright daylight", "in the middle of the day",
      "under the noon sun", "during the day", "in the daytime", "in full daylight",
-     "at twelve o'clock", "while the sun is high", "in the light of day", "when the sun is high"},
+     "at twelve o'clock", "while the sun is high", "in the light of day", "when the sun is high",
+     "as the sun stands high", "now that it is noon", "in the noon light"},
     {"at sunset", "in the evening", "at dusk", "in the evening light", "as the sun goes down",
      "in the glow of sunset", "late in the evening", "when the sun sets", "at sundown",
-     "as dusk falls", "as the sun is setting", "while the sun goes down", "in the light of sunset"},
+     "as dusk falls", "as the sun is setting", "while the sun goes down", "in the light of sunset",
+     "as the sun sets", "now that the sun sets", "where the sun sets"},
     {"at night", "by night", "under the stars", "in the moonlight", "under the moon",
      "in the dark of night", "in the middle of the night", "late in the night", "at midnight",
-     "by the light of the moon", "while the moon is up", "on a dark night", "when it is dark"},
+     "by the light of the moon", "while the moon is up", "on a dark night", "when it is dark",
+     "as the moon shines", "now that it is night", "in the light of the stars"},
 };
+/* The same in words that combine, so that what is learnt is the words and not whole phrases: "while
+ * the sun starts to set", "in the quiet morning light". */
+static const char *const while_words[] = {"when", "as", "while", "just when", "now that", "where"};
+static const char *const lights[TIMES][2] = {
+    {"the sun", "the morning sun"},
+    {"the sun", "the bright sun"},
+    {"the sun", "the evening sun"},
+    {"the moon", "a bright moon"},
+};
+static const char *const light_verbs[TIMES][7] = {
+    {"is rising", "comes up", "starts to rise", "climbs into the sky", "rises in the east",
+     "wakes up", "is coming up"},
+    {"is high", "stands high", "is overhead", "shines from above", "is at its highest",
+     "stands over everything", "shines brightly"},
+    {"is setting", "goes down", "starts to set", "sinks low", "sinks in the west", "disappears",
+     "is going down"},
+    {"is up", "shines", "is out", "glows in the dark", "stands among the stars", "gives some light",
+     "and the stars shine"},
+};
+static const char *const moods[] = {"quiet", "calm", "cool", "warm",
+                                    "soft",  "fine", "long", "clear"};
+static const char *const times_of_day[TIMES][3] = {
+    {"morning", "dawn", "morning"},
+    {"day", "noon", "midday"},
+    {"evening", "dusk", "sunset"},
+    {"night", "night", "midnight"},
+};
+static const char *const after_time[] = {"", "", " light", " hours", " air", " hour"};
 static const char *const weather_words[WEATHERS][WORDS] = {
     {"under a clear sky", "in clear weather", "in fine weather", "with a clear sky",
      "under a cloudless sky", "with no cloud in the sky", "with no clouds",
@@ -135,6 +167,19 @@ static const char *ground_phrase(const struct attributes *a, uint64_t *state)
     return PICK(ground_words[a->ground], state);
 }
 
+static void time_phrase(char *text, size_t size, const struct attributes *a, uint64_t *state)
+{
+    float kind = random_unit(state);
+    if (kind < 0.5f)
+        snprintf(text, size, "%s", PICK(time_words[a->time], state));
+    else if (kind < 0.8f)
+        snprintf(text, size, "%s %s %s", PICK(while_words, state), PICK(lights[a->time], state),
+                 PICK(light_verbs[a->time], state));
+    else
+        snprintf(text, size, "in the %s %s%s", PICK(moods, state),
+                 PICK(times_of_day[a->time], state), PICK(after_time, state));
+}
+
 /* "drifts left" or "drifting left". */
 static void motion_phrase(char *text, size_t size, const struct attributes *a, int participle,
                           uint64_t *state)
@@ -182,10 +227,12 @@ void world_caption(const struct attributes *a, uint64_t seed, char *text, size_t
     int tell_motion = random_unit(&state) >= leave_out;
     int tell_speed = tell_motion && random_unit(&state) < 0.6f;
     int style = random_below(&state, 6), last = style >= 4;
-    char motion[64];
+    char motion[64], when_text[80] = "";
     if (a->weather == WEATHER_CLEAR && random_unit(&state) < 0.4f)
         tell_weather = 0; /* nobody speaks of it */
-    const char *when = tell_time ? PICK(time_words[a->time], &state) : "";
+    if (tell_time)
+        time_phrase(when_text, sizeof when_text, a, &state);
+    const char *when = when_text;
     const char *weather = tell_weather ? PICK(weather_words[a->weather], &state) : "";
     const char *ground = tell_ground ? ground_phrase(a, &state) : "";
     const char *speed = !tell_speed ? ""
