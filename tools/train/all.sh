@@ -4,7 +4,7 @@
 #
 #     tools/train/all.sh RUN [MODEL_FOLDER]
 #
-# Minutes of each stage: STILLS, CLIPS (VAE), MODEL_STILLS, MODEL_OPENINGS, MODEL in the environment
+# Minutes of each stage: STILLS, CLIPS (VAE), MODEL_STILLS, MODEL_OPENINGS, MODEL, DISTILL in the environment
 # (defaults: two cores with AMX).
 # DEVICE=cuda trains on a GPU.
 set -eu
@@ -49,9 +49,13 @@ model() { # model NAME ARGUMENT...
     shift
     stage "$name" train_model.py --run "$run" --device "$device" --threads "$threads" --restart "$@"
 }
+mix="--pictures 1 9 9 93 93 93 --batch 80 24 24 4 4 4 --thing-weight 9"
 
 model model-stills --pictures 1 --batch 64 --lr 2e-3 --minutes "${MODEL_STILLS:-40}"
 model model-openings --pictures 9 --batch 20 --lr 1.5e-3 --minutes "${MODEL_OPENINGS:-30}"
-model model --pictures 1 9 9 93 93 93 --batch 80 24 24 4 4 4 --thing-weight 9 --words-weight 0.5 \
-    --lr 1.2e-3 --ema 0.995 --minutes "${MODEL:-180}"
+# shellcheck disable=SC2086 # $mix is several words
+model model $mix --words-weight 0.5 --lr 1.2e-3 --ema 0.995 --minutes "${MODEL:-180}"
+# shellcheck disable=SC2086
+stage distill distill.py --run "$run" --device "$device" --threads "$threads" \
+    $mix --lr 5e-4 --ema 0.99 --minutes "${DISTILL:-30}"
 "$python" "$here/export.py" --run "$run" --to "$to"

@@ -60,7 +60,8 @@ def export_vae(run, to, dtype):
 
 @torch.no_grad()
 def export_model(run, to, dtype):
-    state = torch.load(run / "model.pt", map_location="cpu")
+    distilled = run / "distill.pt"
+    state = torch.load(distilled if distilled.exists() else run / "model.pt", map_location="cpu")
     s = state["settings"]
     weights = {"text": {}, "transformer": {}}
     for name, tensor in state["ema"].items():
