@@ -64,7 +64,9 @@ def encode_here(a, clips, model, first, width, height):
     model = model.to(a.device)
     with clips.path.open("ab") as latents, clips.scene_path.open("ab") as scenes:
         for i in range(first, a.clips):
-            s = world.scene(a.seed * 1000003 + i, changes=i % 4 == 0, pictures=a.pictures)
+            s = world.scene(a.seed * 1000003 + i, changes=i % 2 == 0, pictures=a.pictures)
+            if a.pictures > 9 and i % 4:
+                world.leave(s)
             rgb = torch.from_numpy(world.render(s, 0, a.pictures, width, height))
             x = rgb.permute(0, 3, 1, 2)[None].to(a.device, torch.float32) / 127.5 - 1
             z = vae.normalise(model.encode(x.bfloat16())[0][0].float())

@@ -30,8 +30,10 @@ import optim
 import text
 import world
 
-CONTEXT_NOISE = 0.15  # the most
+CONTEXT_NOISE = 0.1   # the most
+RESAMPLE = 0.7        # the most noise from which clean blocks are made again by the model itself
 SHIFT = 3.0           # of the noise levels that are trained
+DISTURBED = 0.25      # share of captions with words that tell nothing or are misspelt
 WORDS_EVERY = 4       # steps; the text encoder over other captions takes as long as over a batch's own
 
 
@@ -65,14 +67,36 @@ class Data:
         # as often as the renderer draws them now, whatever it was when they were encoded
         weight = np.array([drawn_shares().get(k, 0) / there[k] for k in kinds])
         changing = np.array([s.change >= 0 for s in self.scenes])
-        self.chances = [w / w.sum() for w in (weight, weight * changing) if w.any()]
+        begins = np.array([world.begins(s) for s in self.scenes])
+        kinds = {"any": weight, "changing": weight * changing, "leaving": weight * ~begins,
+                 "start": weight * begins, "start changing": weight * begins * changing}
+        self.chances = {name: w / w.sum() for name, w in kinds.items() if w.any()}
+
+    @functools.lru_cache(None)
+    def leaves(self, i):
+        """The block in which the thing is out of the picture; None: it never is."""
+        s = self.scenes[i]
+        if s.first.motion > world.NAMES["motion"].index("sinking"):
+            return None
+        seen = world.cover(s, 0, self.pictures, 20, 12).sum((1, 2))
+        at = int(seen.argmin())
+        return (at - 9) // 12 + 1 if seen[at] < 0.2 * seen.max() else None
+
+    def draw(self, start):
+        """A scene's number. What leaves or changes is drawn more often than it is in the data."""
+        u = self.rng.random()
+        if start:
+            kind = "start changing" if u < 0.25 else "start"
+        else:
+            kind = "changing" if u < 0.25 else "leaving" if u < 0.55 else "any"
+        return int(self.rng.choice(len(self.scenes), p=self.chances.get(kind, self.chances["any"])))
 
     def caption(self, attributes):
         rng = self.rng
         if rng.random() < 0.08:
             return ""
         caption = world.caption(attributes, int(rng.integers(1 << 62)))
-        return text.disturbed(caption, rng) if rng.random() < 0.12 else caption
+        return text.disturbed(caption, rng) if rng.random() < DISTURBED else caption
 
     def cover(self, scene, first, count):
         """Share of each latent position that the thing covers: [count, h, w]."""
@@ -86,16 +110,19 @@ class Data:
         """Latents [blocks, length, 16, h, w], what the thing covers [blocks, length, h, w], a caption a
         block, which blocks count."""
         rng = self.rng
-        i = int(rng.choice(len(self.scenes), p=self.chances[-1 if rng.random() < 0.25 else 0]))
+        i = self.draw(start)
         s = self.scenes[i]
         count = self.context + (1 if start else 2)
         border = (s.change - 9) // 12 + 1 if s.change >= 0 else self.blocks
         first = 0
         if not start:
-            last = self.blocks - count
-            first = int(rng.integers(1, last + 1))
-            if s.change >= 0 and rng.random() < 0.7:  # where it happens
-                first = int(np.clip(border - self.context - rng.integers(0, 2), 1, last))
+            last, where = self.blocks - count, self.leaves(i)
+            if s.change >= 0:
+                where = border
+            if where is not None and rng.random() < 0.7:  # where it happens
+                first = int(np.clip(where - self.context - rng.integers(0, 2), 0, last))
+            else:
+                first = int(rng.integers(1, last + 1))
         span = slice(first * self.length, (first + count) * self.length)
         x = torch.from_numpy(np.asarray(self.latents[i, span], np.float32))
         x = ((x - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)).unflatten(0, (count, -1))
@@ -147,13 +174,15 @@ class Words(torch.nn.Module):
 
 
 class Stage:
+    NAME = "model"
+
     def __init__(self, a):
         self.a = a
         torch.set_num_threads(a.threads)
         torch.manual_seed(a.seed)
-        self.run = common.Run(a.run, "model", vars(a))
+        self.run = common.Run(a.run, self.NAME, vars(a))
         settings = {k: getattr(a, k) for k in ("dim", "ffn_dim", "num_heads", "num_layers", "window")}
-        state = self.run.load()
+        state = self.run.load() or self.beginning()
         if state:
             settings = state["settings"]
         self.tokenizer = text.Tokenizer(pathlib.Path(a.run, "spiece.model"), 48)
@@ -178,6 +207,15 @@ class Stage:
                      for i, pictures in enumerate(a.pictures)]
         torch.manual_seed(a.seed + self.step)
 
+    def beginning(self):
+        """The state before the first step, None for a random one."""
+        return None
+
+    def target(self, flow, seen, t, captions, order, layout):
+        """What the transformer shall give: `flow` [B, noisy, ...] is that of the data. It sees `seen`
+        [B, clean and noisy, ...] at the times t; blocks order[i] of the captions are what each is told."""
+        return flow
+
     def save(self):
         self.run.save(model=self.model.state_dict(), ema=self.ema.model.state_dict(), step=self.step,
                       settings={k: v for k, v in self.settings.__dict__.items()},
@@ -193,11 +231,36 @@ class Stage:
             captions.append(world.caption(attributes, seed))
             for kind in world.told(attributes, seed):
                 values[i, world.KINDS.index(kind)] = getattr(attributes, kind)
-            if rng.random() < 0.12:
+            if rng.random() < DISTURBED:
                 captions[i] = text.disturbed(captions[i], rng)
         ids = self.tokenizer(captions).to(self.a.device)
         context = self.model["transformer"].text_embedding(self.model["text"](ids))
         return self.words(context, (ids != 0).float(), values.to(self.a.device))
+
+    def layout(self, d, clean, noisy, x):
+        key = d, tuple(clean), tuple(noisy)
+        if key not in self.layouts:
+            self.layouts[key] = m.Layout(self.settings, clean, noisy, x.shape[-2] // 2,
+                                         x.shape[-1] // 2, d.length)
+        return self.layouts[key]
+
+    def noised(self, x, most, rng):
+        """Every block of x [B, N, ...] with up to `most` noise of its own; levels [B, N]."""
+        level = torch.from_numpy(rng.random(x.shape[:2])).float().to(x.device) * most
+        s = level[:, :, None, None, None, None]
+        return (1 - s) * x + s * torch.randn_like(x), level
+
+    @torch.no_grad()
+    def resampled(self, d, x, embeds):
+        """Clean blocks with the mistakes that the model makes: each made again from itself with noise and
+        from the clean blocks before it. x [B, N, ...], embeds [B, N, ...]."""
+        clean = list(range(x.shape[1]))
+        again, level = self.noised(x, RESAMPLE, d.rng)
+        t = torch.cat([torch.zeros_like(level[:, 1:]), 1000 * level], 1)
+        flow = self.model["transformer"](torch.cat([x[:, :-1], again], 1), t,
+                                         torch.cat([embeds[:, :-1], embeds], 1),
+                                         self.layout(d, clean[:-1], clean, x))
+        return again - level[:, :, None, None, None, None] * flow[:, x.shape[1] - 1:].float()
 
     def loss(self, d, size, start):
         """The loss of a batch of `d`, and the mean square error inside things alone."""
@@ -207,20 +270,19 @@ class Stage:
         b, n = x.shape[:2]
         noisy = list(range(0 if start else d.context, n)) * (a.draws if d.context else 1)
         clean = list(range(n - 1))
-        if (d, start) not in self.layouts:
-            self.layouts[d, start] = m.Layout(self.settings, clean, noisy, x.shape[-2] // 2,
-                                              x.shape[-1] // 2, d.length)
-        level = torch.from_numpy(d.rng.random((b, len(clean)))).float().to(a.device) * CONTEXT_NOISE
-        level = level[:, :, None, None, None, None]
-        context = (1 - level) * x[:, clean] + level * torch.randn_like(x[:, clean])
+        embeds = encode_captions(self.model["text"], self.tokenizer, captions, a.device)
+        context = x[:, clean]
+        if clean and d.rng.random() < a.resample:
+            context = self.resampled(d, context, embeds[:, clean].detach())
+        context, _ = self.noised(context, CONTEXT_NOISE, d.rng)
         sigma = noise_levels((b, len(noisy)), d.rng).to(a.device)
         s = sigma[:, :, None, None, None, None]
         noise = torch.randn_like(x[:, noisy])
-        target = noise - x[:, noisy]
         t = torch.cat([torch.zeros(b, len(clean), device=a.device), 1000 * sigma], 1)
-        embeds = encode_captions(self.model["text"], self.tokenizer, captions, a.device)
-        flow = self.model["transformer"](torch.cat([context, (1 - s) * x[:, noisy] + s * noise], 1), t,
-                                         embeds[:, clean + noisy], self.layouts[d, start])
+        seen = torch.cat([context, (1 - s) * x[:, noisy] + s * noise], 1)
+        layout = self.layout(d, clean, noisy, x)
+        flow = self.model["transformer"](seen, t, embeds[:, clean + noisy], layout)
+        target = self.target(noise - x[:, noisy], seen, t, captions, clean + noisy, layout)
         error = (flow[:, len(clean):].float() - target).square().mean(3)
         inside = counts[:, noisy, None, None, None].float() * cover[:, noisy]
         weight = counts[:, noisy, None, None, None].float() + a.thing_weight * inside
@@ -239,7 +301,7 @@ class Stage:
             d = self.data[kind]
             start = d.blocks == 1 or d.rng.random() < 0.4
             loss, thing = self.loss(d, a.batch[kind], start)
-            words = self.words_loss() if self.step % WORDS_EVERY == 0 else None
+            words = self.words_loss() if a.words_weight and self.step % WORDS_EVERY == 0 else None
             self.optimiser.zero_grad()
             self.words_optimiser.zero_grad()
             (loss if words is None else loss + a.words_weight * words).backward()
@@ -257,7 +319,7 @@ class Stage:
                 told.append(words.item())
             if self.step % a.report == 0:
                 means = {name: float(np.mean(v)) for name, v in
-                         [*sums.items(), ("things", things), ("words", told)]}
+                         [*sums.items(), ("things", things), ("words", told)] if v}
                 self.run.report(step=self.step, clips=len(d.scenes), **means, norm=norm.item(), lr=rate)
                 sums, things, told = {}, [], []
                 for each in self.data:
@@ -268,8 +330,8 @@ class Stage:
         self.run.report(step=self.step, final=1)
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def arguments(doc):
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--run", required=True)
     p.add_argument("--dim", type=int, default=192)
     p.add_argument("--ffn-dim", type=int, default=768)
@@ -283,6 +345,8 @@ def main():
                    help="of noise for a block of a video; what is before it is computed once for all")
     p.add_argument("--thing-weight", type=float, default=4, help="of what the thing covers, beside 1")
     p.add_argument("--words-weight", type=float, default=0.3, help="of telling attributes apart by text")
+    p.add_argument("--resample", type=float, default=0.5,
+                   help="share of batches whose clean blocks carry the model's own mistakes")
     p.add_argument("--steps", type=int, default=20000)
     p.add_argument("--minutes", type=float, default=0, help="instead of --steps")
     p.add_argument("--lr", type=float, default=1e-3)
@@ -293,8 +357,8 @@ def main():
     p.add_argument("--device", default="cpu")
     p.add_argument("--report", type=int, default=50)
     p.add_argument("--seed", type=int, default=1)
-    Stage(p.parse_args()).train()
+    return p
 
 
 if __name__ == "__main__":
-    main()
+    Stage(arguments(__doc__).parse_args()).train()

@@ -5,7 +5,8 @@
 L1 of pictures and of their gradients, more where the thing is, which most crops are to show; latents
 get noise of a tenth of their size and are held near that size, so that the decoder forgives what the
 transformer does not get exactly right. With --decoder-only latents stay what they are, and with them
-all that was encoded and trained.
+all that was encoded and trained; clips of 21 pictures then teach it how a latent frame follows another
+far from the beginning, where differences between pictures must not show which of them share one.
 """
 import argparse
 
@@ -17,9 +18,6 @@ import common
 import optim
 import vae
 import world
-
-NOISE = 0.1
-
 
 def clips(rng, count, pictures, width, height, whole, aimed=0.0):
     """Pictures [count, pictures, 3, height, width] in [-1, 1], crops of those of `whole` size, and what
@@ -44,9 +42,9 @@ def clips(rng, count, pictures, width, height, whole, aimed=0.0):
             torch.from_numpy(cover).unsqueeze(2))
 
 
-def loss_of(model, x, cover, dtype):
+def loss_of(model, x, cover, dtype, noise, motion_weight):
     mu, _ = model.encode(x.to(dtype))
-    z = mu.float() + NOISE * torch.randn_like(mu, dtype=torch.float32)
+    z = mu.float() + noise * torch.randn_like(mu, dtype=torch.float32)
     y = model.decode(z.to(dtype)).float()
     d = y - x
     weight = 1 + 2 * cover
@@ -55,7 +53,7 @@ def loss_of(model, x, cover, dtype):
         (weight[..., 1:, :] * (d[..., 1:, :] - d[..., :-1, :]).abs()).mean()
     motion = (d[:, 1:] - d[:, :-1]).abs().mean() if d.shape[1] > 1 else 0
     size = mu.float().square().mean()
-    loss = flat + 0.5 * edges + 0.25 * motion + 2 * (weight * d.square()).mean() + 1e-3 * size
+    loss = flat + 0.5 * edges + motion_weight * motion + 2 * (weight * d.square()).mean() + 1e-3 * size
     return loss, flat, size, y
 
 
@@ -82,6 +80,8 @@ def main():
     p.add_argument("--crop", default="96x96")
     p.add_argument("--batch", type=int, default=4)
     p.add_argument("--pictures", type=int, default=9, help="a clip; 1: stills, to begin with")
+    p.add_argument("--noise", type=float, default=0.1, help="of latents, which the decoder is to forgive")
+    p.add_argument("--motion-weight", type=float, default=0.25, help="of differences between pictures")
     p.add_argument("--decoder-only", action="store_true", help="leave the encoder as it is")
     p.add_argument("--steps", type=int, default=20000)
     p.add_argument("--minutes", type=float, default=0, help="instead of --steps")
@@ -126,7 +126,8 @@ def main():
             x, cover = clips(rng, 5 * a.batch, 1, *crop, size, 0.6)
         else:
             x, cover = clips(rng, a.batch, a.pictures, *crop, size, 0.6)
-        loss, flat, latent, _ = loss_of(model, x.to(a.device), cover.to(a.device), dtype)
+        loss, flat, latent, _ = loss_of(model, x.to(a.device), cover.to(a.device), dtype, a.noise,
+                                        a.motion_weight)
         optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -51,6 +51,16 @@ def place(seed, **attributes):
     return s
 
 
+def leave(s):
+    """Places a thing that goes somewhere so that it leaves the picture soon."""
+    _library.world_leave(ctypes.byref(s))
+
+
+def begins(s):
+    """Whether a scene is as videos begin: not such that its thing leaves soon."""
+    return bool(_library.world_begins(ctypes.byref(s)))
+
+
 def caption(attributes, seed):
     text = ctypes.create_string_buffer(256)
     _library.world_caption(ctypes.byref(attributes), ctypes.c_uint64(seed), text, len(text), None)

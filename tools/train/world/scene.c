@@ -63,6 +63,24 @@ void world_place(struct scene *s, uint64_t seed, const struct attributes *a)
         s->pan = random_unit(&state) < 0.5f ? -0.05f : 0.05f;
 }
 
+void world_leave(struct scene *s)
+{
+    const struct attributes *a = &s->first;
+    uint64_t state = s->seed ^ 0x6c65617665u;
+    /* of the way, which slow things take 10 to 13 seconds for, fast ones 5 */
+    float share = random_between(&state, a->fast ? 0.15f : 0.06f, a->fast ? 0.95f : 0.42f);
+    if (a->motion == LEFT || a->motion == RIGHT)
+        s->x = a->motion == LEFT ? share : 1 - share;
+    if (a->motion == RISING || a->motion == SINKING)
+        s->y = a->motion == RISING ? share : 1 - share;
+}
+
+int world_begins(const struct scene *s)
+{
+    const struct opening *o = &openings[s->first.motion];
+    return s->x >= o->x[0] && s->x <= o->x[1] && s->y >= o->y[0] && s->y <= o->y[1];
+}
+
 /* One attribute that may change in a scene gets another value. */
 static void change_one(struct attributes *a, uint64_t *state)
 {

@@ -45,6 +45,13 @@ void world_scene(struct scene *scene, uint64_t seed, int changes, int pictures);
 /* Places a thing for chosen attributes. */
 void world_place(struct scene *scene, uint64_t seed, const struct attributes *a);
 
+/* Places a thing that goes somewhere so that it leaves the picture within its first five seconds, and comes
+ * back on the other side. */
+void world_leave(struct scene *scene);
+
+/* Whether a scene is as world_place() makes them. */
+int world_begins(const struct scene *scene);
+
 /* A caption of the attributes, English, ASCII. `seed` chooses the phrasing and what is left out.
  * `told` receives a bit for each attribute that it tells (1 << index in struct attributes). */
 void world_caption(const struct attributes *a, uint64_t seed, char *text, size_t size, uint32_t *told);
