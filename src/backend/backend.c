@@ -86,7 +86,12 @@ struct tensor arena_tensor(struct arena *arena, enum tensor_type type, int dims,
         }
     }
     struct tensor t = tensor_make(NULL, type, dims, shape);
+    size_t scales = ((size_t)bytes + 63) & ~(size_t)63; /* where they begin */
+    if (type == TENSOR_E4M3)
+        bytes = scales + (uint64_t)shape[0] * sizeof *t.scale;
     t.data = arena_alloc(arena, (size_t)bytes);
+    if (t.data && type == TENSOR_E4M3)
+        t.scale = (float *)((char *)t.data + scales);
     return t;
 }
 
@@ -140,10 +145,14 @@ void backend_download(struct backend *b, struct tensor y, struct tensor x)
 
 void backend_linear_init(struct backend *b, struct linear *w, const struct linear_desc *desc)
 {
-    *w = (struct linear){.desc = *desc, .type = desc->precise ? TENSOR_F32 : b->compute};
+    *w = (struct linear){.desc = *desc,
+                         .type = desc->precise    ? TENSOR_F32
+                                 : desc->quantise ? backend_quantised(b)
+                                                  : b->compute};
     if (b->status)
         return;
-    bool good = desc->parts >= 1 && desc->parts <= LINEAR_PARTS;
+    bool good = desc->parts >= 1 && desc->parts <= LINEAR_PARTS &&
+                !(desc->quantise && (desc->precise || desc->transient));
     for (int i = 0; good && i < desc->parts; i++) {
         const struct tensor *part = &desc->weight[i], *bias = &desc->bias[i];
         good = part->data && part->dims == 2 && tensor_is_contiguous(part) &&

@@ -7,7 +7,8 @@
  *
  * Types: weights and activations have the backend's compute type (f32 or bf16) unless said
  * otherwise; sums are always f32. The residual stream, conditioning and latents are f32. "either"
- * below means f32 or bf16, independently for each tensor.
+ * below means f32 or bf16, independently for each tensor. Where a backend has FP8, large products
+ * are of quantised matrices (E4M3), which the operations that say so write.
  *
  * A backend belongs to one thread at a time. */
 #pragma once
@@ -40,6 +41,7 @@ struct linear_desc {
     struct tensor weight[LINEAR_PARTS]; /* [N_i, K], host, f32, f16 or bf16, contiguous */
     struct tensor bias[LINEAR_PARTS];   /* [N_i], host; data NULL: none */
     bool precise;   /* keep f32: inputs, weights and sums, whatever the compute type */
+    bool quantise;  /* E4M3, inputs and weights, where the backend has FP8; excludes both others */
     bool transient; /* used once a prompt: keep no converted copy, drop mapped pages after each use */
     bool mapped;    /* weights are pages of a file: drop them once converted */
 };
@@ -47,7 +49,7 @@ struct linear_desc {
 struct linear {
     struct linear_desc desc;
     int64_t n, k;
-    enum tensor_type type; /* of x: compute type, or f32 if precise */
+    enum tensor_type type; /* of x: compute type, f32 if precise, E4M3 if quantised */
     void *impl;            /* the backend's */
 };
 
@@ -159,6 +161,9 @@ struct backend_ops {
     void (*noise)(struct backend *, const struct tensor *x, const struct noise_key *key,
                   uint64_t frame, uint32_t step);
 
+    /* Of backends that can have FP8. */
+    void (*quantise)(struct backend *, const struct tensor *y, const struct tensor *x);
+
     /* Optional; NULL: composed from the above. */
     void (*rms_norm_rope)(struct backend *, const struct tensor *y, const struct tensor *x,
                           const struct tensor *gain, float eps, const struct rope_tables *tables);
@@ -222,6 +227,7 @@ struct backend {
     int status;                /* first failure, sticky; 0: none */
     const atomic_bool *cancel; /* of the session at work: becomes status UNREEL_ECANCELED; or NULL */
     enum tensor_type compute;  /* of weights and activations */
+    bool fp8;                  /* linears with `quantise` are E4M3 */
     bool round_bf16;           /* compute is f32, but weights are first rounded to bf16 */
     bool round_bias;           /* compute is bf16, and biases are rounded to it like weights */
     int threads;               /* of the host, that operations use */
@@ -233,7 +239,7 @@ struct backend {
 
 struct backend_config {
     const char *device; /* "auto", "cpu", "cuda" */
-    const char *dtype;  /* "auto", "f32", "bf16" */
+    const char *dtype;  /* "auto", "f32", "bf16", "fp8" */
     int threads;        /* 0: as many as there are cores */
     const char *cache;  /* folder that keeps which algorithms measured fastest; NULL: none */
     const char *module; /* path of the CUDA backend; NULL: searched for */
@@ -247,6 +253,12 @@ void backend_close(struct backend *backend); /* NULL is fine */
 
 /* Whether an operation may run: nothing failed and the session at work was not cancelled. */
 bool backend_ready(struct backend *backend);
+
+/* Type of what a linear with `quantise` takes. */
+static inline enum tensor_type backend_quantised(const struct backend *b)
+{
+    return b->fp8 ? TENSOR_E4M3 : b->compute;
+}
 
 /* The sticky status; waits for nothing. */
 int backend_status(const struct backend *backend);
@@ -286,7 +298,7 @@ struct arena {
 
 void arena_init(struct arena *arena, struct backend *backend);
 struct tensor arena_tensor(struct arena *arena, enum tensor_type type, int dims,
-                           const int64_t *shape); /* zeroed */
+                           const int64_t *shape); /* zeroed; E4M3 with its scales */
 /* A host vector or matrix (any type of a file) as f32 in backend memory: gains, biases, tables. */
 struct tensor arena_upload_f32(struct arena *arena, const struct tensor *host);
 void arena_finish(struct arena *arena);
@@ -310,7 +322,8 @@ void op_copy(struct backend *b, struct tensor y, struct tensor x);
 /* y = act(x), same shape, contiguous, either types; y may be x. */
 void op_activate(struct backend *b, struct tensor y, struct tensor x, enum activation act);
 
-/* y [M, N] = act(x [M, K] W^T + b). x of the weight's type, y either; rows may be strided. */
+/* y [M, N] = act(x [M, K] W^T + b). x of the weight's type; y either, but of compute type or E4M3
+ * where x is E4M3; rows may be strided. */
 void op_linear(struct backend *b, struct tensor y, struct tensor x, struct linear *w,
                enum activation act);
 
@@ -330,9 +343,13 @@ void op_attention(struct backend *b, struct tensor y, struct tensor q, struct te
 void op_rms_norm(struct backend *b, struct tensor y, struct tensor x, struct tensor gain, float eps,
                  enum activation act);
 
+/* y [R, C] E4M3 = x, either type: element / scale to the nearest, ties to even, a row's scale being
+ * its largest size / 448, so that all fit; zeros stay zero, NaN stays NaN. Rows may be strided. */
+void op_quantise(struct backend *b, struct tensor y, struct tensor x);
+
 /* y [R, C] = LN(x) * (scale_offset + scale [F, C]) + shift [F, C], R / F rows for each f; scale and
- * shift f32, rows may be strided; x and y either type. Affine: F 1, scale_offset 0. Modulation:
- * scale_offset 1. */
+ * shift f32, rows may be strided; x either type, y either or E4M3. Affine: F 1, scale_offset 0.
+ * Modulation: scale_offset 1. */
 void op_layer_norm(struct backend *b, struct tensor y, struct tensor x, struct tensor scale,
                    struct tensor shift, float eps, float scale_offset);
 

@@ -44,7 +44,9 @@ void op_linear(struct backend *b, struct tensor y, struct tensor x, struct linea
 {
     if (!backend_ready(b))
         return;
-    REQUIRE("linear", y, x, computable(&y) && computable(&x) && w->impl);
+    bool fp8 = w->type == TENSOR_E4M3;
+    REQUIRE("linear", y, x, computable(&y) ? !fp8 || y.type == b->compute : fp8 && quantised(&y));
+    REQUIRE("linear", y, x, (fp8 ? quantised(&x) : computable(&x)) && w->impl);
     REQUIRE("linear", y, x, y.dims == 2 && x.dims == 2 && y.shape[0] == x.shape[0]);
     REQUIRE("linear", y, x, x.shape[1] == w->k && y.shape[1] == w->n);
     REQUIRE("linear", y, x, x.type == w->type && dense_rows(&x) && dense_rows(&y));
@@ -117,6 +119,17 @@ void op_rms_norm(struct backend *b, struct tensor y, struct tensor x, struct ten
     double begun = op_begin(b);
     b->ops->rms_norm(b, &y, &x, &gain, eps, act);
     op_end(b, OP_RMS_NORM, begun, 0);
+}
+
+void op_quantise(struct backend *b, struct tensor y, struct tensor x)
+{
+    if (!backend_ready(b))
+        return;
+    REQUIRE("quantise", y, x, b->fp8 && quantised(&y) && computable(&x));
+    REQUIRE("quantise", y, x, tensor_same_shape(&y, &x) && dense_rows(&y) && dense_rows(&x));
+    double begun = op_begin(b);
+    b->ops->quantise(b, &y, &x);
+    op_end(b, OP_COPY, begun, 0);
 }
 
 void op_layer_norm(struct backend *b, struct tensor y, struct tensor x, struct tensor scale,

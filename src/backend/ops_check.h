@@ -42,6 +42,11 @@ static inline bool computable(const struct tensor *t)
     return t->data && (t->type == TENSOR_F32 || t->type == TENSOR_BF16);
 }
 
+static inline bool quantised(const struct tensor *t)
+{
+    return t->data && t->type == TENSOR_E4M3 && t->dims == 2 && t->scale;
+}
+
 /* Last dimension contiguous. */
 static inline bool dense_rows(const struct tensor *t)
 {
@@ -89,10 +94,10 @@ static inline bool is_attention(const struct tensor *y, const struct tensor *q, 
 static inline bool is_layer_norm(const struct tensor *y, const struct tensor *x,
                                  const struct tensor *scale, const struct tensor *shift)
 {
-    return computable(y) && computable(x) && y->dims == 2 && tensor_same_shape(y, x) &&
-           dense_rows(y) && dense_rows(x) && is_f32_matrix(scale, x->shape[1]) &&
-           is_f32_matrix(shift, x->shape[1]) && scale->shape[0] == shift->shape[0] &&
-           x->shape[0] % scale->shape[0] == 0;
+    return (computable(y) || quantised(y)) && computable(x) && y->dims == 2 &&
+           tensor_same_shape(y, x) && dense_rows(y) && dense_rows(x) &&
+           is_f32_matrix(scale, x->shape[1]) && is_f32_matrix(shift, x->shape[1]) &&
+           scale->shape[0] == shift->shape[0] && x->shape[0] % scale->shape[0] == 0;
 }
 
 static inline bool is_add_gated(const struct tensor *x, const struct tensor *y,

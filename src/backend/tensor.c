@@ -1,17 +1,19 @@
 #include "backend/tensor.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 size_t tensor_type_size(enum tensor_type type)
 {
-    return type == TENSOR_F32 || type == TENSOR_I32 ? 4 : 2;
+    static const unsigned char sizes[] = {4, 2, 2, 4, 1};
+    return sizes[type];
 }
 
 const char *tensor_type_name(enum tensor_type type)
 {
-    static const char *const names[] = {"F32", "BF16", "F16", "I32"};
+    static const char *const names[] = {"F32", "BF16", "F16", "I32", "E4M3"};
     return names[type];
 }
 
@@ -64,6 +66,8 @@ struct tensor tensor_slice(struct tensor t, int dim, int64_t start, int64_t coun
     assert(dim >= 0 && dim < t.dims && start >= 0 && count >= 0);
     assert(start + count <= t.shape[dim]);
     t.data = (char *)t.data + start * t.stride[dim] * (int64_t)tensor_type_size(t.type);
+    if (t.scale && dim == 0)
+        t.scale += start;
     t.shape[dim] = count;
     return t;
 }
@@ -86,7 +90,7 @@ struct tensor tensor_reshape(struct tensor t, int dims, const int64_t *shape)
         }
     }
     struct tensor r = {.data = t.data, .type = t.type, .dims = dims};
-    assert(dims >= 1 && dims <= TENSOR_DIMS);
+    assert(dims >= 1 && dims <= TENSOR_DIMS && t.type != TENSOR_E4M3);
     int run = runs - 1;
     int64_t inner = 1; /* elements of the current run already used by inner dimensions */
     for (int i = dims - 1; i >= 0; i--) {
@@ -110,6 +114,7 @@ struct tensor tensor_reshape(struct tensor t, int dims, const int64_t *shape)
 struct tensor tensor_permute(struct tensor t, const int *order)
 {
     struct tensor r = t;
+    assert(t.type != TENSOR_E4M3);
     for (int i = 0; i < t.dims; i++) {
         r.shape[i] = t.shape[order[i]];
         r.stride[i] = t.stride[order[i]];
@@ -144,6 +149,15 @@ float f16_to_f32(uint16_t x)
     return v.f;
 }
 
+float e4m3_to_f32(uint8_t x)
+{
+    int exponent = x >> 3 & 15, fraction = x & 7;
+    float size = exponent == 15 && fraction == 7 ? NAN
+                 : exponent                      ? ldexpf((float)(8 + fraction), exponent - 10)
+                                                 : ldexpf((float)fraction, -9);
+    return x >> 7 ? -size : size;
+}
+
 float tensor_element(const void *data, enum tensor_type type, int64_t i)
 {
     switch (type) {
@@ -155,6 +169,8 @@ float tensor_element(const void *data, enum tensor_type type, int64_t i)
         return f16_to_f32(((const uint16_t *)data)[i]);
     case TENSOR_I32:
         return (float)((const int32_t *)data)[i];
+    case TENSOR_E4M3:
+        return e4m3_to_f32(((const uint8_t *)data)[i]);
     }
     return 0;
 }

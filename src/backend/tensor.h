@@ -11,8 +11,10 @@
 enum tensor_type {
     TENSOR_F32,
     TENSOR_BF16,
-    TENSOR_F16, /* only in files: backends compute in f32 and bf16 */
-    TENSOR_I32, /* in files; slots, positions, lengths in backend memory */
+    TENSOR_F16,  /* only in files: backends compute in f32 and bf16 */
+    TENSOR_I32,  /* in files; slots, positions, lengths in backend memory */
+    TENSOR_E4M3, /* 8-bit floats of up to 448: matrices in backend memory, with scales; can be sliced,
+                    not reshaped or permuted */
 };
 
 struct tensor {
@@ -21,6 +23,7 @@ struct tensor {
     int dims;
     int64_t shape[TENSOR_DIMS];
     int64_t stride[TENSOR_DIMS]; /* elements */
+    float *scale; /* E4M3: [rows]; row r is worth its elements times scale[r] */
 };
 
 #define SHAPE(...) \
@@ -72,6 +75,7 @@ static inline uint16_t bf16_from_f32(float x)
 }
 
 float f16_to_f32(uint16_t x);
+float e4m3_to_f32(uint8_t x);
 
-/* Element i of contiguous host memory as f32. */
+/* Element i of contiguous host memory as f32; of E4M3 without its scale. */
 float tensor_element(const void *data, enum tensor_type type, int64_t i);

@@ -70,8 +70,11 @@ const struct option option_table[] = {
       "Weights of the light decoder (taew2_1); default: found in the model folder.", MODEL}},
     {{"device", STRING, "auto", NO_LIMIT, "auto|cpu|cuda", NULL,
       "Where to compute; auto takes the GPU if it can be used.", MODEL}},
-    {{"dtype", STRING, "auto", NO_LIMIT, "auto|f32|bf16", NULL,
-      "Type of weights and activations; auto takes the fastest that the machine has.", MODEL}},
+    {{"dtype", STRING, "auto", NO_LIMIT, "auto|f32|bf16|fp8", NULL,
+      "Type of weights and activations; auto takes the faster of f32 and bf16. fp8: bf16, with the "
+      "transformer's large products in 8 bits, half the memory for their weights; NVIDIA GPUs of "
+      "compute capability 8.9 and later.",
+      MODEL}},
     {{"threads", INT, "0", 0, 1024, NULL, NULL, "Processor threads; 0: all cores.", MODEL}},
     {{"device_cache", PATH, NULL, NO_LIMIT, NULL, NULL,
       "Folder that keeps what a GPU's libraries measured and compiled, which takes minutes; empty: "

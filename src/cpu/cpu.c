@@ -167,8 +167,12 @@ static int choose_type(struct backend *b, const char *dtype, bool bf16)
         b->compute = bf16 ? TENSOR_BF16 : TENSOR_F32;
     } else if (!strcmp(dtype, "f32")) {
         b->compute = TENSOR_F32;
+    } else if (!strcmp(dtype, "fp8")) {
+        return log_error(&b->log, UNREEL_EUNSUPPORTED,
+                         "dtype fp8: needs an NVIDIA GPU of compute capability 8.9 or later");
     } else if (strcmp(dtype, "bf16")) {
-        return log_error(&b->log, UNREEL_EINVAL, "dtype %s: not one of auto, f32, bf16", dtype);
+        return log_error(&b->log, UNREEL_EINVAL, "dtype %s: not one of auto, f32, bf16, fp8",
+                         dtype);
     } else if (bf16) {
         b->compute = TENSOR_BF16;
     } else {

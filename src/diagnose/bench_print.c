@@ -163,7 +163,7 @@ void bench_print_table(const struct bench *bench, unreel_line_fn line, void *opa
     const struct printer p = {line, opaque};
     const struct backend *b = bench->backend;
     print(&p, "%s, %s, %d threads, %s, %dx%d", b->ops->name,
-          b->round_bf16 ? "f32 on weights rounded to bf16" : tensor_type_name(b->compute),
+          b->round_bf16 ? "f32 on weights rounded to bf16" : tensor_type_name(backend_quantised(b)),
           b->threads, bench->shape, bench->width, bench->height);
     if (bench->peak > 0)
         print(&p, "measured peak: %.1f GFLOP/s (%s)", 1e-9 * bench->peak, bench->peak_instruction);
@@ -197,7 +197,8 @@ void bench_print_json(const struct bench *bench, unreel_line_fn line, void *opaq
     const struct backend *b = bench->backend;
     print(&p, "{");
     print(&p, "  \"device\": \"%s\", \"type\": \"%s\", \"rounded_to_bf16\": %s, \"threads\": %d,",
-          b->ops->name, tensor_type_name(b->compute), b->round_bf16 ? "true" : "false", b->threads);
+          b->ops->name, tensor_type_name(backend_quantised(b)), b->round_bf16 ? "true" : "false",
+          b->threads);
     print(&p, "  \"shape\": \"%s\", \"width\": %d, \"height\": %d, \"blocks\": %d, \"window\": %d,",
           bench->shape, bench->width, bench->height, bench->blocks, bench->window);
     print(&p, "  \"peak_flops\": %.6g, \"peak_instruction\": \"%s\",", bench->peak,

@@ -12,6 +12,7 @@
 
 #define LIMIT_F32 1e-4
 #define LIMIT_BF16 3e-2
+#define LIMIT_FP8 6e-2
 #define JSON_BYTES_MAX (16 << 20)
 
 char *check_join(const char *folder, const char *name)
@@ -263,7 +264,7 @@ int unreel_check(const unreel_options *options, const char *folder, unreel_line_
     if (code < 0)
         return code;
     bool bf16 = check.backend->compute == TENSOR_BF16 || check.backend->round_bf16;
-    check.limit = bf16 ? LIMIT_BF16 : LIMIT_F32;
+    check.limit = check.backend->fp8 ? LIMIT_FP8 : bf16 ? LIMIT_BF16 : LIMIT_F32;
     code = check_folder(&check, folder);
     print(&check, "%d passed, %d failed", check.passed, check.failed);
     if (code == 0 && check.failed)

@@ -93,10 +93,10 @@ static void load_linear(struct load *load, struct linear *w, struct linear_desc 
         backend_linear_init(load->t->backend, w, desc);
 }
 
-static void bind_linear(struct load *load, struct linear *w, int64_t n, int64_t k, bool precise,
-                        const char *name)
+/* desc: how, without the weights. */
+static void bind_linear(struct load *load, struct linear *w, int64_t n, int64_t k,
+                        struct linear_desc desc, const char *name)
 {
-    struct linear_desc desc = {.precise = precise};
     bind_part(load, &desc, 0, n, k, name);
     load_linear(load, w, &desc);
 }
@@ -115,19 +115,20 @@ static void load_layer(struct load *load, int index)
     char prefix[32], name[64];
     snprintf(prefix, sizeof prefix, "blocks.%d", index);
 #define NAME(text) (snprintf(name, sizeof name, "%s.%s", prefix, text), name)
-    struct linear_desc qkv = {0}, cross_kv = {0};
+    const struct linear_desc large = {.quantise = true};
+    struct linear_desc qkv = large, cross_kv = {0};
     bind_part(load, &qkv, 0, c, c, NAME("self_attn.q"));
     bind_part(load, &qkv, 1, c, c, NAME("self_attn.k"));
     bind_part(load, &qkv, 2, c, c, NAME("self_attn.v"));
     load_linear(load, &layer->qkv, &qkv);
-    bind_linear(load, &layer->o, c, c, false, NAME("self_attn.o"));
-    bind_linear(load, &layer->cross_q, c, c, false, NAME("cross_attn.q"));
+    bind_linear(load, &layer->o, c, c, large, NAME("self_attn.o"));
+    bind_linear(load, &layer->cross_q, c, c, large, NAME("cross_attn.q"));
     bind_part(load, &cross_kv, 0, c, c, NAME("cross_attn.k"));
     bind_part(load, &cross_kv, 1, c, c, NAME("cross_attn.v"));
     load_linear(load, &layer->cross_kv, &cross_kv);
-    bind_linear(load, &layer->cross_o, c, c, false, NAME("cross_attn.o"));
-    bind_linear(load, &layer->ffn_in, ffn, c, false, NAME("ffn.0"));
-    bind_linear(load, &layer->ffn_out, c, ffn, false, NAME("ffn.2"));
+    bind_linear(load, &layer->cross_o, c, c, large, NAME("cross_attn.o"));
+    bind_linear(load, &layer->ffn_in, ffn, c, large, NAME("ffn.0"));
+    bind_linear(load, &layer->ffn_out, c, ffn, large, NAME("ffn.2"));
 #undef NAME
     layer->norm_q = bind_vector(load, SHAPE(c), prefix, "self_attn.norm_q.weight");
     layer->norm_k = bind_vector(load, SHAPE(c), prefix, "self_attn.norm_k.weight");
@@ -174,15 +175,16 @@ static int load_patch(struct load *load)
 static int load_all(struct load *load)
 {
     struct transformer *t = load->t;
+    const struct linear_desc plain = {0}, precise = {.precise = true};
     int64_t c = t->config.dim;
     struct tensor text = bind(&load->binder, SHAPE(c, -1), "text_embedding.0.weight");
     t->text_dim = text.data ? (int)text.shape[1] : 0;
-    bind_linear(load, &t->text_in, c, text.data ? text.shape[1] : -1, false, "text_embedding.0");
-    bind_linear(load, &t->text_out, c, c, false, "text_embedding.2");
-    bind_linear(load, &t->time_in, c, t->config.freq_dim, true, "time_embedding.0");
-    bind_linear(load, &t->time_out, c, c, true, "time_embedding.2");
-    bind_linear(load, &t->time_projection, 6 * c, c, true, "time_projection.1");
-    bind_linear(load, &t->head, 4 * LATENT_CHANNELS, c, true, "head.head");
+    bind_linear(load, &t->text_in, c, text.data ? text.shape[1] : -1, plain, "text_embedding.0");
+    bind_linear(load, &t->text_out, c, c, plain, "text_embedding.2");
+    bind_linear(load, &t->time_in, c, t->config.freq_dim, precise, "time_embedding.0");
+    bind_linear(load, &t->time_out, c, c, precise, "time_embedding.2");
+    bind_linear(load, &t->time_projection, 6 * c, c, precise, "time_projection.1");
+    bind_linear(load, &t->head, 4 * LATENT_CHANNELS, c, precise, "head.head");
     t->head_modulation = bind_vector(load, SHAPE(1, 2, c), "head", "modulation");
     for (int i = 0; i < t->config.layers; i++)
         load_layer(load, i);

@@ -24,6 +24,7 @@ int transformer_config_read(struct transformer_config *config, const char *path,
                             const unreel_log *log);
 
 struct transformer_layer {
+    /* All but cross_kv, which runs once a prompt, are quantised where the backend has FP8. */
     struct linear qkv, o;                   /* self attention: [3C, C], [C, C] */
     struct linear cross_q, cross_kv, cross_o; /* [C, C], [2C, C], [C, C] */
     struct linear ffn_in, ffn_out;          /* [FFN, C], [C, FFN] */
@@ -80,12 +81,12 @@ struct transformer_work {
     struct arena arena;
     int frames_max, rows, columns; /* tokens of a latent frame: rows x columns */
     struct tensor x;         /* residual stream, f32 [L, C] */
-    struct tensor h;         /* normed [L, C] */
+    struct tensor h;         /* normed [L, C], as products take it */
     struct tensor h_precise; /* f32 [L, C]: input of the head */
     struct tensor qkv;       /* [L, 3C] */
     struct tensor q;         /* [L, C] */
     struct tensor attended;  /* [L, C] */
-    struct tensor ffn;       /* [L, FFN] */
+    struct tensor ffn;       /* [L, FFN], as products take it */
     struct tensor patches;   /* f32 [L, 64] */
     struct tensor timestep;  /* f32 [F] */
     struct tensor place;     /* i32: start, held, slots, at PLACE_START, ... */

@@ -75,12 +75,12 @@ int transformer_work_open(struct transformer_work *work, struct transformer *tra
     struct arena *arena = &work->arena;
     arena_init(arena, b);
     work->x = arena_tensor(arena, TENSOR_F32, SHAPE(tokens, c));
-    work->h = arena_tensor(arena, b->compute, SHAPE(tokens, c));
+    work->h = arena_tensor(arena, backend_quantised(b), SHAPE(tokens, c));
     work->h_precise = arena_tensor(arena, TENSOR_F32, SHAPE(tokens, c));
     work->qkv = arena_tensor(arena, b->compute, SHAPE(tokens, 3 * c));
     work->q = arena_tensor(arena, b->compute, SHAPE(tokens, c));
     work->attended = arena_tensor(arena, b->compute, SHAPE(tokens, c));
-    work->ffn = arena_tensor(arena, b->compute, SHAPE(tokens, config->ffn_dim));
+    work->ffn = arena_tensor(arena, backend_quantised(b), SHAPE(tokens, config->ffn_dim));
     work->patches = arena_tensor(arena, TENSOR_F32, SHAPE(tokens, PATCH * PATCH * LATENT_CHANNELS));
     work->timestep = arena_tensor(arena, TENSOR_F32, SHAPE(f));
     work->place = arena_tensor(arena, TENSOR_I32, SHAPE(PLACE_SLOTS + f));
@@ -292,6 +292,16 @@ static void add_modulated(struct forward *f, struct tensor gate, struct tensor m
                             level_rows(f, m, scale), level_rows(f, m, shift), f->t->config.eps, 1);
 }
 
+/* What attention left, as the product after it takes it: perhaps quantised, into h, which is free. */
+static struct tensor attended(struct forward *f)
+{
+    struct tensor attended = rows(f->work->attended, f->tokens), h = rows(f->work->h, f->tokens);
+    if (h.type == attended.type)
+        return attended;
+    op_quantise(f->b, h, attended);
+    return h;
+}
+
 /* From h, the normed stream, to h, that of cross attention. False: only keys and values are wanted. */
 static bool self_attention(struct forward *f, int index, bool only_keys)
 {
@@ -299,17 +309,17 @@ static bool self_attention(struct forward *f, int index, bool only_keys)
     struct transformer_layer *layer = &f->t->layer[index];
     int64_t heads = f->t->config.heads, d = f->t->head_dim;
     struct tensor h = rows(work->h, f->tokens), qkv = rows(work->qkv, f->tokens);
-    struct tensor q = rows(work->q, f->tokens), attended = rows(work->attended, f->tokens);
+    struct tensor q = rows(work->q, f->tokens), to = rows(work->attended, f->tokens);
     op_linear(f->b, qkv, h, &layer->qkv, ACT_NONE);
     store_qkv(f, index, qkv, only_keys);
     if (only_keys)
         return false;
-    op_attention_held(f->b, tensor_reshape(attended, SHAPE(f->tokens, heads, d)),
+    op_attention_held(f->b, tensor_reshape(to, SHAPE(f->tokens, heads, d)),
                       tensor_reshape(q, SHAPE(f->tokens, heads, d)), window_keys(f, index),
                       f->cache->v[index], 1 / sqrtf((float)d),
                       tensor_slice(work->place, 0, PLACE_HELD, 1),
                       (int64_t)kv_cache_held(f->cache) * f->cache->tokens);
-    op_linear(f->b, q, attended, &layer->o, ACT_NONE);
+    op_linear(f->b, q, attended(f), &layer->o, ACT_NONE);
     op_add_gated_layer_norm(f->b, h, f->x, q, level_rows(f, work->m[index % 2], 2),
                             layer->cross_gain, layer->cross_bias, f->t->config.eps, 0);
     return true;
@@ -322,16 +332,16 @@ static void cross_attention(struct forward *f, int index)
     struct transformer_layer *layer = &f->t->layer[index];
     int64_t heads = f->t->config.heads, d = f->t->head_dim, text_len = f->t->config.text_len;
     struct tensor h = rows(work->h, f->tokens), q = rows(work->q, f->tokens);
-    struct tensor attended = rows(work->attended, f->tokens);
+    struct tensor to = rows(work->attended, f->tokens);
     struct tensor kv = f->text->kv[index]; /* [text_len, 2, heads, D] */
     op_linear(f->b, q, h, &layer->cross_q, ACT_NONE);
     op_rms_norm(f->b, q, q, layer->cross_norm_q, f->t->config.eps, ACT_NONE);
-    op_attention(f->b, tensor_reshape(attended, SHAPE(f->tokens, heads, d)),
+    op_attention(f->b, tensor_reshape(to, SHAPE(f->tokens, heads, d)),
                  tensor_reshape(q, SHAPE(f->tokens, heads, d)),
                  tensor_reshape(tensor_slice(kv, 1, 0, 1), SHAPE(text_len, heads, d)),
                  tensor_reshape(tensor_slice(kv, 1, 1, 1), SHAPE(text_len, heads, d)),
                  1 / sqrtf((float)d), (struct tensor){0});
-    op_linear(f->b, q, attended, &layer->cross_o, ACT_NONE);
+    op_linear(f->b, q, attended(f), &layer->cross_o, ACT_NONE);
     add_modulated(f, (struct tensor){0}, work->m[index % 2], 4, 3);
 }
 
