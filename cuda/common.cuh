@@ -47,6 +47,11 @@ static __device__ inline float to_float(int32_t x)
     return (float)x;
 }
 
+static __device__ inline float to_float(e4m3 x)
+{
+    return __half2float(__half(__nv_cvt_fp8_to_halfraw(x.bits, __NV_E4M3)));
+}
+
 static __device__ inline void from_float(float *y, float x)
 {
     *y = x;

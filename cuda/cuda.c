@@ -13,6 +13,7 @@
 /* Three latent frames at 832x480 go through the VAE in 3 GiB of buffers, one in 1. */
 #define DECODE_WIDE_BYTES ((size_t)20 << 30)
 #define ARCH_MIN 80 /* bf16, and the oldest that kernels are built for */
+#define ARCH_FP8 89 /* tensor cores that multiply E4M3 */
 
 bool cuda_check(struct cuda_backend *c, cudaError_t error, const char *what)
 {
@@ -65,6 +66,7 @@ static const struct backend_ops ops = {
     .conv = cuda_conv,
     .attention = cuda_attention,
     .rms_norm = cuda_rms_norm,
+    .quantise = cuda_quantise,
     .layer_norm = cuda_layer_norm,
     .rope = cuda_rope,
     .add_gated = cuda_add_gated,
@@ -130,14 +132,21 @@ static int describe_device(struct cuda_backend *c, const struct backend_config *
     return c->arch < ARCH_MIN ? unusable(config, log, "the GPU is older than Ampere (sm_80)") : 0;
 }
 
-static int choose_type(struct backend *b, const char *dtype)
+static int choose_type(struct cuda_backend *c, const struct backend_config *config)
 {
-    if (!strcmp(dtype, "auto") || !strcmp(dtype, "bf16"))
+    struct backend *b = &c->base;
+    const char *dtype = config->dtype;
+    b->fp8 = !strcmp(dtype, "fp8");
+    if (b->fp8 && c->arch < ARCH_FP8)
+        return unusable(config, &b->log,
+                        "dtype fp8 needs a GPU of compute capability 8.9 (Ada) or later");
+    if (b->fp8 || !strcmp(dtype, "auto") || !strcmp(dtype, "bf16"))
         b->compute = TENSOR_BF16;
     else if (!strcmp(dtype, "f32"))
         b->compute = TENSOR_F32;
     else
-        return log_error(&b->log, UNREEL_EINVAL, "dtype %s: not one of auto, f32, bf16", dtype);
+        return log_error(&b->log, UNREEL_EINVAL, "dtype %s: not one of auto, f32, bf16, fp8",
+                         dtype);
     b->round_bias = b->compute == TENSOR_BF16;
     return 0;
 }
@@ -231,7 +240,7 @@ static int cuda_open(struct backend **backend, const struct backend_config *conf
     c->base.threads = 1;
     code = describe_device(c, config, log);
     if (code == 0)
-        code = choose_type(&c->base, config->dtype);
+        code = choose_type(c, config);
     if (code == 0)
         code = open_device(c, config);
     if (code < 0) {

@@ -3,8 +3,9 @@
  * cuda.c opens the device and holds the table; memory.c allocates, transfer.c moves data between
  * host and device; light.c queues the own kernels (kernels.h); weights.c brings weights to the
  * device; heavy.c decides for matrix products, convolutions and attention between a library
- * (matmul.c over cuBLASLt, dnn.c over cuDNN) and the plain kernel. Both libraries are optional and
- * loaded at run time; choices.c keeps on disk what measured fastest; record.c makes graphs.
+ * (matmul.c over cuBLASLt, dnn.c over cuDNN) and the plain kernel, fp8.c for products of E4M3. Both
+ * libraries are optional and loaded at run time; choices.c keeps on disk what measured fastest;
+ * record.c makes graphs.
  *
  * Everything is queued on one stream. Device 0 is used; CUDA_VISIBLE_DEVICES chooses which that is.
  * After the first chunk of a session nothing is allocated: scratch memory only grows. */
@@ -20,6 +21,7 @@ struct dnn;
 enum cuda_scratch {
     SCRATCH_TRANSFER,  /* host data on its way to another type or layout */
     SCRATCH_RESULT,    /* of a convolution on its way to where it belongs */
+    SCRATCH_PRODUCT,   /* of E4M3 on its way to what follows it */
     SCRATCH_WEIGHT,    /* transient weights */
     SCRATCH_WORKSPACE, /* of a library */
     SCRATCHES,
@@ -163,10 +165,11 @@ void cuda_store_qkv(struct backend *, const struct store_qkv *store);
 
 /* ---- weights.c ------------------------------------------------------------------------------ */
 
-/* impl of struct linear and struct conv. Biases of bf16 weights are rounded to bf16 in both forms:
- * cuBLASLt takes no other beside bf16 results. */
+/* impl of struct linear and struct conv. Biases of weights that are not f32 are rounded to bf16 in
+ * both forms: cuBLASLt takes no other beside bf16 results. */
 struct cuda_weights {
     void *data;            /* [N, K] or [Co, kt, kh, kw, Ci]; NULL: transient, or folded */
+    float *scale;          /* E4M3: [N]; else NULL */
     void *folded;          /* conv: [4, Co, kt, 2, 2, Ci], see kernel_conv_fold(); or NULL */
     float *bias;           /* [N] or [Co]; NULL: none */
     uint16_t *bias_bf16;   /* the same; NULL: none, or the weights are f32 */
@@ -181,6 +184,14 @@ void cuda_conv_finish(struct backend *, struct conv *);
 
 /* [N, K] on the device; those of a transient weight until the next call. NULL: failed. */
 const void *cuda_linear_data(struct cuda_backend *c, struct linear *w);
+
+/* ---- fp8.c ---------------------------------------------------------------------------------- */
+
+void cuda_quantise(struct backend *, const struct tensor *y, const struct tensor *x);
+
+/* cuda_linear() of E4M3 weights. */
+void cuda_linear_fp8(struct cuda_backend *c, const struct tensor *y, const struct tensor *x,
+                     const struct linear *w, enum activation act);
 
 /* ---- heavy.c -------------------------------------------------------------------------------- */
 
@@ -200,8 +211,10 @@ double cuda_peak(struct backend *, enum tensor_type type, const char **instructi
 
 static inline struct kernel_rows cuda_rows(const struct tensor *t)
 {
-    return (struct kernel_rows){
-        .data = t->data, .type = (enum kernel_type)t->type, .stride = t->stride[0]};
+    return (struct kernel_rows){.data = t->data,
+                                .type = (enum kernel_type)t->type,
+                                .stride = t->stride[0],
+                                .scale = t->scale};
 }
 
 static inline struct kernel_video cuda_video(const struct tensor *t)

@@ -12,7 +12,7 @@
  * f32 hides. */
 static bool fused(const struct tensor *y, enum activation act)
 {
-    return y->type == TENSOR_BF16 && (act == ACT_RELU || act == ACT_GELU_TANH);
+    return y->type == TENSOR_BF16 && matmul_activates(act);
 }
 
 static bool linear_by_library(struct cuda_backend *c, const struct tensor *y,
@@ -48,6 +48,10 @@ void cuda_linear(struct backend *b, const struct tensor *y, const struct tensor 
                  struct linear *w, enum activation act)
 {
     struct cuda_backend *c = cuda_of(b);
+    if (w->type == TENSOR_E4M3) {
+        cuda_linear_fp8(c, y, x, w, act);
+        return;
+    }
     const void *data = cuda_linear_data(c, w);
     const struct cuda_weights *weights = w->impl;
     if (!data || !y->shape[0] || linear_by_library(c, y, x, w, data, act))

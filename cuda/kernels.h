@@ -25,13 +25,13 @@ extern "C" {
 #include "backend/backend.h"
 #endif
 
-/* The first four are those of enum tensor_type. */
+/* Those of enum tensor_type. */
 enum kernel_type {
     KERNEL_F32,
     KERNEL_BF16,
     KERNEL_F16,  /* kernel_copy() reads them */
     KERNEL_I32,  /* the same */
-    KERNEL_E4M3, /* 8-bit floats of up to 448, with scales: struct kernel_rows */
+    KERNEL_E4M3, /* with scales: struct kernel_rows */
 };
 
 /* Those of enum activation. */
@@ -58,7 +58,8 @@ enum kernel_format {
 
 #ifndef __cplusplus
 _Static_assert((int)KERNEL_F32 == TENSOR_F32 && (int)KERNEL_BF16 == TENSOR_BF16 &&
-                   (int)KERNEL_F16 == TENSOR_F16 && (int)KERNEL_I32 == TENSOR_I32,
+                   (int)KERNEL_F16 == TENSOR_F16 && (int)KERNEL_I32 == TENSOR_I32 &&
+                   (int)KERNEL_E4M3 == TENSOR_E4M3,
                "types");
 _Static_assert((int)KERNEL_ACT_NONE == ACT_NONE && (int)KERNEL_ACT_SILU == ACT_SILU &&
                    (int)KERNEL_ACT_GELU_TANH == ACT_GELU_TANH && (int)KERNEL_ACT_RELU == ACT_RELU &&
@@ -73,11 +74,10 @@ _Static_assert((int)KERNEL_FORMAT_I420 == UNREEL_FORMAT_I420 &&
 _Static_assert(KERNEL_DIMS == TENSOR_DIMS && KERNEL_TERMS == COMBINE_TERMS, "sizes");
 #endif
 
-/* A matrix; each row is contiguous. Outputs may be KERNEL_E4M3 where a function says so: row r
- * holds value / scale[r], where the kernel writes scale[r] = max(largest magnitude of the row /
- * 448, 2^-100). With `fixed_scale` scale[0] is read instead and is that of all rows; what does not
- * fit becomes
- * +-448. NaN stays NaN. */
+/* A matrix; each row is contiguous. It may be KERNEL_E4M3 where a function says so: row r holds
+ * value / scale[r], 8-bit floats of up to 448. A kernel that writes it writes scale[r] =
+ * max(largest magnitude of the row / 448, 2^-100), too. With `fixed_scale` scale[0] is read instead
+ * and is that of all rows; what does not fit becomes +-448. NaN stays NaN. */
 struct kernel_rows {
     void *data;
     enum kernel_type type;
@@ -237,8 +237,8 @@ cudaError_t kernel_picture(const struct kernel_picture *y, const void *x, enum k
 
 /* ---- linear.cu, conv.cu, attention.cu: plain; where the libraries refuse ------------------- */
 
-/* y [rows, n] = act(x [rows, k] W^T + bias); w [n, k] contiguous rows. f32 or bf16 each; bias f32
- * or NULL. Not in place. */
+/* y [rows, n] = act(x [rows, k] W^T + bias); w [n, k] contiguous rows. f32 or bf16 each, or x and w
+ * E4M3 both; bias f32 or NULL. Not in place. */
 cudaError_t kernel_linear(const struct kernel_rows *y, const struct kernel_rows *x,
                           const struct kernel_rows *w, const float *bias, int64_t rows, int64_t n,
                           int64_t k, enum kernel_act act, cudaStream_t stream);

@@ -33,7 +33,7 @@ struct matmul {
 
 static int type_of(enum tensor_type type)
 {
-    return type == TENSOR_BF16 ? LT_TYPE_BF16 : LT_TYPE_F32;
+    return type == TENSOR_E4M3 ? LT_TYPE_E4M3 : type == TENSOR_BF16 ? LT_TYPE_BF16 : LT_TYPE_F32;
 }
 
 static int epilogue_of(const struct matmul_call *call)
@@ -56,10 +56,11 @@ static void describe(const struct matmul_call *call, char *key, size_t size)
 {
     snprintf(key, size,
              "m%" PRId64 " n%" PRId64 " k%" PRId64 " ldx%" PRId64 " ldy%" PRId64
-             " %s to %s, epilogue %d, aligned %u %u %u",
+             " %s%s to %s, epilogue %d, aligned %u %u %u",
              call->m, call->n, call->k, call->x_stride, call->y_stride,
-             tensor_type_name(call->x_type), tensor_type_name(call->y_type), epilogue_of(call),
-             alignment_of(call->w), alignment_of(call->x), alignment_of(call->y));
+             tensor_type_name(call->x_type), call->x_scale ? " scaled" : "",
+             tensor_type_name(call->y_type), epilogue_of(call), alignment_of(call->w),
+             alignment_of(call->x), alignment_of(call->y));
 }
 
 static void destroy_plan(struct matmul *m, struct plan *plan)
@@ -71,6 +72,35 @@ static void destroy_plan(struct matmul *m, struct plan *plan)
         if (layouts[i])
             m->api.cublasLtMatrixLayoutDestroy(layouts[i]);
     plan->desc = plan->a = plan->b = plan->d = NULL;
+}
+
+/* What differs between two calls of one plan. */
+static int set_pointers(const struct lt_api *api, void *desc, const struct matmul_call *call)
+{
+    const struct {
+        int attribute;
+        const void *value;
+    } pointer[] = {{LT_DESC_BIAS_POINTER, call->bias},
+                   {LT_DESC_A_SCALE_POINTER, call->w_scale},
+                   {LT_DESC_B_SCALE_POINTER, call->x_scale}};
+    int code = 0;
+    for (int i = 0; i < 3 && !code; i++)
+        if (pointer[i].value)
+            code = api->cublasLtMatmulDescSetAttribute(desc, pointer[i].attribute,
+                                                       &pointer[i].value, sizeof pointer[i].value);
+    return code;
+}
+
+/* Fast sums have fewer bits, which count less than those that the factors have lost; GELU in the
+ * epilogue may need them. */
+static bool describe_fp8(const struct lt_api *api, void *desc, bool scaled)
+{
+    int8_t fast = 1;
+    int32_t mode = LT_SCALE_OUTER_VEC;
+    return !api->cublasLtMatmulDescSetAttribute(desc, LT_DESC_FAST_ACCUM, &fast, sizeof fast) &&
+           (!scaled ||
+            (!api->cublasLtMatmulDescSetAttribute(desc, LT_DESC_A_SCALE_MODE, &mode, sizeof mode) &&
+             !api->cublasLtMatmulDescSetAttribute(desc, LT_DESC_B_SCALE_MODE, &mode, sizeof mode)));
 }
 
 static bool create_descriptors(struct matmul *m, struct plan *plan, const struct matmul_call *call)
@@ -89,10 +119,10 @@ static bool create_descriptors(struct matmul *m, struct plan *plan, const struct
                                                      sizeof epilogue);
     if (good && call->bias)
         good = !api->cublasLtMatmulDescSetAttribute(plan->desc, LT_DESC_BIAS_DATA_TYPE, &bias,
-                                                    sizeof bias) &&
-               !api->cublasLtMatmulDescSetAttribute(plan->desc, LT_DESC_BIAS_POINTER, &call->bias,
-                                                    sizeof call->bias);
-    return good;
+                                                    sizeof bias);
+    if (good && call->x_type == TENSOR_E4M3)
+        good = describe_fp8(api, plan->desc, call->x_scale);
+    return good && !set_pointers(api, plan->desc, call);
 }
 
 static int propose(struct matmul *m, const struct plan *plan, const struct matmul_call *call,
@@ -244,10 +274,7 @@ bool matmul_run(struct cuda_backend *c, const struct matmul_call *call)
         return true;
     if (!plan || !plan->usable)
         return false;
-    int code = 0;
-    if (call->bias)
-        code = m->api.cublasLtMatmulDescSetAttribute(plan->desc, LT_DESC_BIAS_POINTER, &call->bias,
-                                                     sizeof call->bias);
+    int code = set_pointers(&m->api, plan->desc, call);
     void *workspace = cuda_scratch(c, SCRATCH_WORKSPACE, WORKSPACE_BYTES);
     if (!code && workspace)
         code = execute(c, plan, &plan->algo, workspace, plan->workspace, call);

@@ -5,16 +5,24 @@
 #include "cuda.h"
 #include "library.h"
 
-/* y [m, n] = act(x [m, k] w [n, k]^T + bias [n]). Types: all f32, all bf16, or bf16 with y f32; the
- * bias is of y's type. */
+/* y [m, n] = act(x [m, k] w [n, k]^T + bias [n]). Types: all f32, all bf16, bf16 with y f32, or
+ * E4M3 with y bf16; the bias is of y's type. Scales of E4M3 are looked at only if they are given.
+ */
 struct matmul_call {
     void *y;
     const void *x, *w, *bias; /* bias NULL: none */
+    const float *x_scale, *w_scale; /* [m], [n], both or NULL: 1 */
     enum tensor_type y_type, x_type;
     int64_t m, n, k;
     int64_t y_stride, x_stride; /* elements of a row; w has none */
-    enum activation act;        /* ACT_NONE; with bf16 y ACT_RELU, ACT_GELU_TANH too */
+    enum activation act;        /* ACT_NONE; with bf16 y what matmul_activates() has, too */
 };
+
+/* Whether the library's epilogue can hold `act`. */
+static inline bool matmul_activates(enum activation act)
+{
+    return act == ACT_RELU || act == ACT_GELU_TANH;
+}
 
 /* Loads the library. Without it c->matmul stays NULL and one line of information is logged. */
 void matmul_open(struct cuda_backend *c);

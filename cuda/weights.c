@@ -22,6 +22,7 @@ static void *take(struct cuda_backend *c, struct cuda_weights *weights, size_t b
 static void release(struct cuda_backend *c, struct cuda_weights *weights)
 {
     cuda_give(c, weights->data);
+    cuda_give(c, weights->scale);
     cuda_give(c, weights->folded);
     cuda_give(c, weights->bias);
     cuda_give(c, weights->bias_bf16);
@@ -62,14 +63,31 @@ static void no_bias(struct cuda_backend *c, struct cuda_weights *weights, int64_
 
 /* ---- linear --------------------------------------------------------------------------------- */
 
-static void load_parts(struct cuda_backend *c, void *data, const struct linear *w)
+/* With a scale for each output, from the exact weights. */
+static void load_quantised(struct cuda_backend *c, const struct tensor *to,
+                           const struct tensor *part)
+{
+    size_t bytes = (size_t)tensor_count(part) * sizeof(float);
+    struct tensor exact =
+        tensor_make(cuda_scratch(c, SCRATCH_WEIGHT, bytes), TENSOR_F32, 2, part->shape);
+    if (!exact.data)
+        return;
+    cuda_upload(&c->base, &exact, part);
+    cuda_quantise(&c->base, to, &exact);
+}
+
+static void load_parts(struct cuda_backend *c, void *data, float *scale, const struct linear *w)
 {
     struct tensor all = tensor_make(data, w->type, SHAPE(w->n, w->k));
     int64_t row = 0;
+    all.scale = scale;
     for (int i = 0; i < w->desc.parts; i++) {
         const struct tensor *part = &w->desc.weight[i];
         struct tensor to = tensor_slice(all, 0, row, part->shape[0]);
-        cuda_upload(&c->base, &to, part);
+        if (w->type == TENSOR_E4M3)
+            load_quantised(c, &to, part);
+        else
+            cuda_upload(&c->base, &to, part);
         row += part->shape[0];
         if (w->desc.mapped)
             file_drop_pages(part->data, tensor_bytes(part));
@@ -85,12 +103,13 @@ int cuda_linear_init(struct backend *b, struct linear *w)
     w->impl = weights;
     weights->type = w->type;
     if (w->desc.bias[0].data)
-        load_bias(c, weights, w->n, w->desc.bias, w->desc.parts, w->type == TENSOR_BF16);
-    if (!b->status && !w->desc.transient) {
+        load_bias(c, weights, w->n, w->desc.bias, w->desc.parts, w->type != TENSOR_F32);
+    if (!b->status && w->type == TENSOR_E4M3)
+        weights->scale = take(c, weights, (size_t)w->n * sizeof *weights->scale);
+    if (!b->status && !w->desc.transient)
         weights->data = take(c, weights, (size_t)(w->n * w->k) * tensor_type_size(w->type));
-        if (weights->data)
-            load_parts(c, weights->data, w);
-    }
+    if (!b->status && weights->data)
+        load_parts(c, weights->data, weights->scale, w);
     return b->status;
 }
 
@@ -107,7 +126,7 @@ const void *cuda_linear_data(struct cuda_backend *c, struct linear *w)
         return weights->data;
     void *data = cuda_scratch(c, SCRATCH_WEIGHT, (size_t)(w->n * w->k) * tensor_type_size(w->type));
     if (data)
-        load_parts(c, data, w);
+        load_parts(c, data, NULL, w);
     return c->base.status ? NULL : data;
 }
 

@@ -128,6 +128,8 @@ static void test_values(void)
         {"device", "cp", NULL},
         {"device", "cpu|cuda", NULL},
         {"dtype", "bf16", "bf16"},
+        {"dtype", "FP8", "fp8"},
+        {"dtype", "f8", NULL},
         {"format", "bgrx", "bgrx"},
         {"decoder", "taehv", "taehv"},
         {"denoising_step_list", "1000,750", "1000,750"},

@@ -4,8 +4,16 @@
 #include <math.h>
 #include <stdint.h>
 
+struct __half_raw {
+    uint16_t x;
+};
+
 struct __half {
     uint16_t bits;
+    __half() = default;
+    explicit __half(__half_raw raw) : bits(raw.x)
+    {
+    }
 };
 
 static inline float __half2float(__half x)

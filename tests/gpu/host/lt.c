@@ -1,7 +1,8 @@
 /* cuBLASLt as its documentation describes it, as far as cuda/matmul.c uses it: column-major
- * matrices D = op(A) op(B) (+ bias over D's rows, activation), in plain loops. Refuses, or ends the
- * program, where the library would. Two algorithms are proposed, and one that fails when it runs.
- */
+ * matrices D = op(A) op(B) (+ bias over D's rows, activation), in plain loops; E4M3 ones with
+ * scales. Refuses, or ends the program, where the library would. Two algorithms are proposed, and
+ * one that fails when it runs. UNREEL_EMULATE_REFUSE=scales: none of rows, as beside Hopper;
+ * UNREEL_EMULATE_REFUSE=gelu: no GELU beside them. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +18,9 @@ enum {
 };
 
 struct desc {
-    int32_t transposed, epilogue, bias_type;
-    const void *bias;
+    int32_t transposed, epilogue, bias_type, mode[2];
+    int8_t fast;
+    const void *bias, *scale[2];
 };
 
 struct layout {
@@ -68,15 +70,28 @@ static int desc_create(void **desc, int compute, int scale_type)
 static int desc_set(void *desc, int attribute, const void *value, size_t size)
 {
     struct desc *d = desc;
-    void *to = attribute == LT_DESC_TRANSA           ? (void *)&d->transposed
-               : attribute == LT_DESC_EPILOGUE       ? (void *)&d->epilogue
-               : attribute == LT_DESC_BIAS_DATA_TYPE ? (void *)&d->bias_type
-               : attribute == LT_DESC_BIAS_POINTER   ? (void *)&d->bias
-                                                     : NULL;
-    if (!to || size != (attribute == LT_DESC_BIAS_POINTER ? sizeof(void *) : 4))
-        return INVALID_VALUE;
-    memcpy(to, value, size);
-    return 0;
+    const struct {
+        int attribute;
+        void *to;
+        size_t size;
+    } known[] = {
+        {LT_DESC_TRANSA, &d->transposed, 4},
+        {LT_DESC_EPILOGUE, &d->epilogue, 4},
+        {LT_DESC_BIAS_DATA_TYPE, &d->bias_type, 4},
+        {LT_DESC_BIAS_POINTER, &d->bias, sizeof d->bias},
+        {LT_DESC_A_SCALE_MODE, &d->mode[0], 4},
+        {LT_DESC_B_SCALE_MODE, &d->mode[1], 4},
+        {LT_DESC_A_SCALE_POINTER, &d->scale[0], sizeof d->scale[0]},
+        {LT_DESC_B_SCALE_POINTER, &d->scale[1], sizeof d->scale[1]},
+        {LT_DESC_FAST_ACCUM, &d->fast, 1},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (known[i].attribute != attribute || known[i].size != size)
+            continue;
+        memcpy(known[i].to, value, size);
+        return 0;
+    }
+    return INVALID_VALUE;
 }
 
 static int layout_create(void **layout, int type, uint64_t rows, uint64_t columns, int64_t ld)
@@ -113,6 +128,29 @@ static int preference_set(void *preference, int attribute, const void *value, si
     return 0;
 }
 
+static bool refuses(const char *what)
+{
+    const char *refused = getenv("UNREEL_EMULATE_REFUSE");
+    return refused && !strcmp(refused, what);
+}
+
+/* E4M3: bf16 results with a bf16 bias; everything a multiple of 16 bytes but the number of D's
+ * columns; scales of rows both or none, and there. */
+static int supported_fp8(const struct desc *d, const struct layout *a, const struct layout *b,
+                         const struct layout *out)
+{
+    if (out->type != LT_TYPE_BF16 || a->rows % 16 || a->columns % 16 || a->ld % 16 || b->ld % 16 ||
+        out->ld % 8)
+        return NOT_SUPPORTED;
+    for (int i = 0; i < 2; i++)
+        if (d->mode[i] != d->mode[0] || !d->mode[i] != !d->scale[i] ||
+            (d->mode[i] && d->mode[i] != LT_SCALE_OUTER_VEC) || (uintptr_t)d->scale[i] % 16)
+            return INVALID_VALUE;
+    return d->mode[0] && (refuses("scales") || (refuses("gelu") && d->epilogue & LT_EPILOGUE_GELU))
+               ? NOT_SUPPORTED
+               : 0;
+}
+
 /* The combinations of types in the library's table, and sizes that agree. */
 static int supported(const struct desc *d, const struct layout *a, const struct layout *b,
                      const struct layout *out)
@@ -124,14 +162,20 @@ static int supported(const struct desc *d, const struct layout *a, const struct 
     if (a->type != b->type || (a->type == LT_TYPE_F32 && out->type != LT_TYPE_F32) ||
         (bias && d->bias_type != out->type))
         return NOT_SUPPORTED;
-    return 0;
+    if (a->type == LT_TYPE_E4M3)
+        return supported_fp8(d, a, b, out);
+    return d->scale[0] || d->scale[1] || d->mode[0] || d->mode[1] ? INVALID_VALUE : 0;
 }
 
 static int heuristic(void *handle, void *desc, void *a, void *b, void *c, void *d, void *preference,
                      int asked, struct lt_result *result, int *count)
 {
     const struct preference *p = preference;
+    const struct layout *la = a;
     int status = supported(desc, a, b, d);
+    for (int i = 0; i < 4 && la->type == LT_TYPE_E4M3; i++)
+        if (p->alignment[i] < 16)
+            return NOT_SUPPORTED;
     if (status || c != d)
         return status ? status : INVALID_VALUE;
     for (*count = 0; *count < asked && *count < 3; ++*count) {
@@ -156,7 +200,11 @@ static int algo_check(void *handle, void *desc, void *a, void *b, void *c, void 
 
 static float get(const void *data, int type, int64_t i)
 {
-    return tensor_element(data, type == LT_TYPE_BF16 ? TENSOR_BF16 : TENSOR_F32, i);
+    return tensor_element(data,
+                          type == LT_TYPE_BF16   ? TENSOR_BF16
+                          : type == LT_TYPE_E4M3 ? TENSOR_E4M3
+                                                 : TENSOR_F32,
+                          i);
 }
 
 static double activate(double x, int epilogue)
@@ -180,10 +228,15 @@ static void multiply(void *opaque)
     const struct layout *la = &p->la, *lb = &p->lb, *ld = &p->ld;
     for (int64_t j = 0; j < (int64_t)ld->columns; j++) {
         for (int64_t i = 0; i < (int64_t)ld->rows; i++) {
-            double sum = m->epilogue & LT_EPILOGUE_BIAS ? (double)get(m->bias, m->bias_type, i) : 0;
+            double sum = 0;
             for (int64_t k = 0; k < (int64_t)la->rows; k++)
                 sum += (double)get(p->a, la->type, i * la->ld + k) *
                        (double)get(p->b, lb->type, j * lb->ld + k);
+            if (m->mode[0])
+                sum *= (double)((const float *)m->scale[0])[i] *
+                       (double)((const float *)m->scale[1])[j];
+            if (m->epilogue & LT_EPILOGUE_BIAS)
+                sum += (double)get(m->bias, m->bias_type, i);
             float y = (float)activate(sum, m->epilogue & ~LT_EPILOGUE_BIAS);
             if (ld->type == LT_TYPE_BF16)
                 ((uint16_t *)p->d)[j * ld->ld + i] = bf16_from_f32(y);
