@@ -149,6 +149,71 @@ static void test_rounding(struct ops *ops)
     ops_free(ops);
 }
 
+/* Each of its values, as a product with 1 reads it. */
+static void test_codes(struct ops *ops)
+{
+    struct ops_tensor y = ops_output(ops, TENSOR_F32, LAYOUT_DENSE, SHAPE(256, 1));
+    struct quantised x = make_quantised(ops, 256, 1, 1), one = make_quantised(ops, 1, 1, 1);
+    double *want = ops_doubles(ops, 256);
+    for (int i = 0; i < 256; i++) {
+        x.data[i * x.rows.stride] = (uint8_t)i;
+        x.scale[i] = 1;
+        want[i] = decode_e4m3((uint8_t)i);
+    }
+    one.data[0] = 0x38;
+    struct kernel_rows to = rows_of(&y);
+    launched(ops, kernel_linear(&to, &x.rows, &one.rows, NULL, 256, 1, 1, KERNEL_ACT_NONE, NULL),
+             "values");
+    ops_compare_exact(ops, "values of e4m3", &y, want);
+    ops_free(ops);
+}
+
+/* Any elements but NaN, any scales. */
+static struct quantised random_quantised(struct ops *ops, int64_t rows, int64_t width)
+{
+    struct quantised q = make_quantised(ops, rows, width, 0);
+    for (int64_t i = 0; i < rows * q.rows.stride; i++)
+        q.data[i] = (uint8_t)(ops_between(0, 126) | ops_between(0, 1) << 7);
+    for (int64_t r = 0; r < rows; r++)
+        q.scale[r] = (float)ops_uniform(0.001, 0.01);
+    return q;
+}
+
+static void check_product(struct ops *ops, int64_t m, int64_t n, int64_t k, enum tensor_type type)
+{
+    struct quantised x = random_quantised(ops, m, k), w = random_quantised(ops, n, k);
+    struct ops_tensor y = ops_output(ops, type, LAYOUT_DENSE, SHAPE(m, n));
+    struct ops_tensor bias = ops_output(ops, TENSOR_F32, LAYOUT_DENSE, SHAPE(n));
+    double *want = ops_doubles(ops, m * n), *tolerance = ops_doubles(ops, m * n);
+    for (int64_t i = 0; i < m; i++) {
+        for (int64_t j = 0; j < n; j++) {
+            double sum = bias.value[j], size = fabs(sum);
+            for (int64_t l = 0; l < k; l++) {
+                double part = decode_e4m3(x.data[i * x.rows.stride + l]) * (double)x.scale[i] *
+                              decode_e4m3(w.data[j * w.rows.stride + l]) * (double)w.scale[j];
+                sum += part;
+                size += fabs(part);
+            }
+            want[i * n + j] = fmax(sum, 0);
+            tolerance[i * n + j] =
+                ops_unit(type) * 1.01 * fabs(sum) + (8 + sqrt((double)k)) * 0x1p-24 * size;
+        }
+    }
+    struct kernel_rows to = rows_of(&y);
+    launched(ops, kernel_linear(&to, &x.rows, &w.rows, bias.t.data, m, n, k, KERNEL_ACT_RELU, NULL),
+             "linear of e4m3");
+    ops_compare(ops, "linear of e4m3", &y, want, tolerance);
+    ops_free(ops);
+}
+
+static void test_products(struct ops *ops)
+{
+    static const int64_t shapes[][3] = {{1, 1, 1}, {3, 70, 17}, {65, 16, 48}, {130, 66, 33}};
+    for (int s = 0; s < 4; s++)
+        for (int type = 0; type < 2; type++)
+            check_product(ops, shapes[s][0], shapes[s][1], shapes[s][2], types[type]);
+}
+
 /* ---- epilogue ------------------------------------------------------------------------------- */
 
 static void check_epilogue(struct ops *ops, int64_t rows, int64_t width, int variant,
@@ -818,6 +883,7 @@ static void test_refusals(struct ops *ops)
     CHECK(kernel_add_gated(&e4m3, &f32, 1, 8, &one, NULL) == wrong);
     CHECK(kernel_rms_norm(&f32, &f16, 1, 8, data, 0, KERNEL_ACT_NONE, NULL) == wrong);
     CHECK(kernel_linear(&e4m3, &f32, &f32, NULL, 1, 8, 8, KERNEL_ACT_NONE, NULL) == wrong);
+    CHECK(kernel_linear(&f32, &f32, &e4m3, NULL, 1, 8, 8, KERNEL_ACT_NONE, NULL) == wrong);
     CHECK(kernel_activate(data, KERNEL_I32, data, KERNEL_F32, 8, KERNEL_ACT_NONE, NULL) == wrong);
     CHECK(kernel_combine(data, 7, factor, NULL, x, 8, NULL) == wrong);
     CHECK(kernel_combine(data, 0, factor, NULL, x, 8, NULL) == wrong);
@@ -841,6 +907,8 @@ static void test_all(struct ops *ops)
     if (ops->b->compute != TENSOR_F32)
         return; /* types are chosen below */
     test_rounding(ops);
+    test_codes(ops);
+    test_products(ops);
     test_epilogue(ops);
     test_nan(ops);
     test_norms(ops);

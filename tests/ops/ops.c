@@ -281,6 +281,19 @@ static void print_message(void *opaque, int level, const char *message)
     test_log_write(opaque, level, message);
 }
 
+static void run_device(const char *what, const char *dtype, void (*test)(struct ops *))
+{
+    const unreel_log log = {.write = print_message};
+    struct backend *b;
+    struct backend_config config = {
+        .device = options.device, .dtype = dtype, .module = options.module};
+    if (backend_open(&b, &config, &log) < 0)
+        exit(options.emulated ? 1 : 77);
+    char name[96];
+    snprintf(name, sizeof name, "%s %s", options.device, dtype);
+    run_one(what, b, name, test);
+}
+
 void ops_run(const char *what, bool heavy, void (*test)(struct ops *))
 {
     if (!options.device) {
@@ -290,15 +303,11 @@ void ops_run(const char *what, bool heavy, void (*test)(struct ops *))
                     run_cpu(what, isa, cpu_heavies[i]->name, test);
         return;
     }
-    const unreel_log log = {.write = print_message};
-    for (int type = 0; type < 2; type++) {
-        struct backend *b;
-        struct backend_config config = {
-            .device = options.device, .dtype = type ? "bf16" : "f32", .module = options.module};
-        if (backend_open(&b, &config, &log) < 0)
-            exit(options.emulated ? 1 : 77);
-        char name[96];
-        snprintf(name, sizeof name, "%s %s", options.device, config.dtype);
-        run_one(what, b, name, test);
-    }
+    run_device(what, "f32", test);
+    run_device(what, "bf16", test);
+}
+
+void ops_run_fp8(const char *what, void (*test)(struct ops *))
+{
+    run_device(what, "fp8", test);
 }

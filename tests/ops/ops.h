@@ -59,6 +59,9 @@ void ops_options(int argc, char **argv);
  * so that the implementations of these matter. */
 void ops_run(const char *what, bool heavy, void (*test)(struct ops *ops));
 
+/* The same with FP8, for which --device must be given. */
+void ops_run_fp8(const char *what, void (*test)(struct ops *ops));
+
 /* Frees what the test has made so far. */
 void ops_free(struct ops *ops);
 

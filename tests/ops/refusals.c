@@ -130,6 +130,14 @@ static void refuse_heavy(struct ops *ops)
     backend_linear_init(b, &w, &desc);
     expect(ops, "linear");
     backend_linear_finish(b, &w);
+    desc.parts = 1;
+    desc.quantise = desc.precise = true;
+    backend_linear_init(b, &w, &desc);
+    expect(ops, "linear");
+    backend_linear_finish(b, &w);
+    struct tensor e4m3 = arena_tensor(&ops->arena, TENSOR_E4M3, SHAPE(4, 6));
+    op_quantise(b, e4m3, f32(ops, SHAPE(4, 6))); /* not on a CPU */
+    expect(ops, "quantise");
 
     struct conv_desc conv_desc = {.weight = tensor_make(memory, TENSOR_F32, SHAPE(2, 3, 3, 3, 3)),
                                   .pad_before = 1,

@@ -128,6 +128,17 @@ static void test_permute(void)
     check_reshape(c, SHAPE(3, 20, 6));
 }
 
+/* Scales go with their rows. */
+static void test_scales(void)
+{
+    float scale[4];
+    struct tensor t = tensor_make(data, TENSOR_E4M3, SHAPE(4, 16));
+    t.scale = scale;
+    CHECK(tensor_bytes(&t) == 64 && tensor_slice(t, 0, 2, 1).scale == scale + 2);
+    CHECK(tensor_slice(t, 1, 8, 4).scale == scale);
+    CHECK(tensor_slice(t, 0, 2, 1).data == (char *)data + 32);
+}
+
 static void test_elements(void)
 {
     CHECK(bf16_from_f32(1.0f) == 0x3f80 && bf16_to_f32(0x3f80) == 1);
@@ -140,6 +151,8 @@ static void test_elements(void)
     CHECK(f16_to_f32(0x3c00) == 1 && f16_to_f32(0xc000) == -2 && f16_to_f32(0x7bff) == 65504);
     CHECK(f16_to_f32(0x0001) == 0x1p-24f && f16_to_f32(0x8000) == 0 && isinf(f16_to_f32(0x7c00)));
     CHECK(isnan(f16_to_f32(0x7e00)));
+    CHECK(e4m3_to_f32(0x38) == 1 && e4m3_to_f32(0xfe) == -448 && e4m3_to_f32(0x01) == 0x1p-9f);
+    CHECK(e4m3_to_f32(0x08) == 0x1p-6f && isnan(e4m3_to_f32(0x7f)));
     const uint16_t half[] = {0, 0x3c00};
     const int32_t whole[] = {0, 0, -7};
     CHECK(tensor_element(half, TENSOR_F16, 1) == 1 && tensor_element(whole, TENSOR_I32, 2) == -7);
@@ -151,6 +164,7 @@ int main(void)
     test_slice();
     test_reshape();
     test_permute();
+    test_scales();
     test_elements();
     return test_end();
 }

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -20,6 +22,13 @@ struct emulated_calls *emulate_capture_end(void);
 void emulate_calls_run(struct emulated_calls *calls);
 void emulate_calls_ref(struct emulated_calls *calls);
 void emulate_calls_unref(struct emulated_calls *calls);
+
+/* Whether a stand-in is to refuse something that others have: UNREEL_EMULATE_REFUSE. */
+static inline bool emulate_refuses(const char *what)
+{
+    const char *refused = getenv("UNREEL_EMULATE_REFUSE");
+    return refused && !strcmp(refused, what);
+}
 
 #ifdef __cplusplus
 }

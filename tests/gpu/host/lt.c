@@ -128,12 +128,6 @@ static int preference_set(void *preference, int attribute, const void *value, si
     return 0;
 }
 
-static bool refuses(const char *what)
-{
-    const char *refused = getenv("UNREEL_EMULATE_REFUSE");
-    return refused && !strcmp(refused, what);
-}
-
 /* E4M3: bf16 results with a bf16 bias; everything a multiple of 16 bytes but the number of D's
  * columns; scales of rows both or none, and there. */
 static int supported_fp8(const struct desc *d, const struct layout *a, const struct layout *b,
@@ -146,9 +140,8 @@ static int supported_fp8(const struct desc *d, const struct layout *a, const str
         if (d->mode[i] != d->mode[0] || !d->mode[i] != !d->scale[i] ||
             (d->mode[i] && d->mode[i] != LT_SCALE_OUTER_VEC) || (uintptr_t)d->scale[i] % 16)
             return INVALID_VALUE;
-    return d->mode[0] && (refuses("scales") || (refuses("gelu") && d->epilogue & LT_EPILOGUE_GELU))
-               ? NOT_SUPPORTED
-               : 0;
+    bool gelu = d->epilogue & LT_EPILOGUE_GELU && emulate_refuses("gelu");
+    return d->mode[0] && (gelu || emulate_refuses("scales")) ? NOT_SUPPORTED : 0;
 }
 
 /* The combinations of types in the library's table, and sizes that agree. */

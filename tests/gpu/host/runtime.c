@@ -3,7 +3,7 @@
  * copies must begin and end within memory of the kind that they name, events and streams must
  * exist, nothing that a capture would not survive happens during one. The first mistake ends the
  * program with a line that says what it was. UNREEL_EMULATE_REFUSE=graphs: graphs cannot be
- * instantiated. */
+ * instantiated; UNREEL_EMULATE_REFUSE=fp8: the device is of Ampere. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +88,8 @@ cudaError_t cudaSetDevice(int number)
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int number)
 {
-    *properties = (struct cudaDeviceProp){.name = "emulated", .major = 9};
+    int major = emulate_refuses("fp8") ? 8 : 9;
+    *properties = (struct cudaDeviceProp){.name = "emulated", .major = major};
     return number ? cudaErrorInvalidValue : cudaSuccess;
 }
 
@@ -350,9 +351,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags)
 {
-    const char *refuse = getenv("UNREEL_EMULATE_REFUSE");
     check_idle("a graph was made in a capture");
-    if (refuse && !strcmp(refuse, "graphs"))
+    if (emulate_refuses("graphs"))
         return cudaErrorStreamCaptureInvalidated;
     emulate_calls_ref(graph);
     *exec = graph;

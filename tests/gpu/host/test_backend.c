@@ -210,8 +210,24 @@ static void test_open(void)
     backend_close(b);
     config.module = module;
     CHECK(backend_open(&b, &config, &test_log) == 0 && b && !strcmp(b->ops->name, "cuda"));
-    CHECK(b->compute == TENSOR_BF16);
+    CHECK(b->compute == TENSOR_BF16 && !b->fp8);
     backend_close(b);
+}
+
+/* FP8 is not for Ampere, and never quietly something else. */
+static void test_fp8(void)
+{
+    struct backend *b = open_cuda("fp8", NULL);
+    CHECK(b->fp8 && b->compute == TENSOR_BF16);
+    backend_close(b);
+    setenv("UNREEL_EMULATE_REFUSE", "fp8", 1);
+    struct backend_config config = {.device = "cuda", .dtype = "fp8", .module = module};
+    CHECK(backend_open(&b, &config, &test_log) == UNREEL_EUNSUPPORTED && !b);
+    CHECK_MSG(strstr(test_message, "8.9"), "%s", test_message);
+    config.device = "auto";
+    CHECK(backend_open(&b, &config, &test_log) == UNREEL_EUNSUPPORTED && !b);
+    CHECK_MSG(strstr(test_message, "8.9"), "%s", test_message);
+    unsetenv("UNREEL_EMULATE_REFUSE");
 }
 
 /* Each part can be left out; other names are refused. */
@@ -238,6 +254,7 @@ int main(int argc, char **argv)
         return 2;
     module = argv[1];
     test_open();
+    test_fp8();
     test_out_of_memory();
     test_cancel();
     test_large_transfers();

@@ -1,9 +1,10 @@
 /* `unreel check --device cuda` through the module beside this program: all of the CUDA backend's
  * host code on recorded results of the original program, without a device.
  *
- *   test_golden DTYPE WITHOUT FOLDER...       WITHOUT: parts of the backend to do without, "" for none
+ *   test_golden DTYPE WITHOUT FOLDER...       WITHOUT: parts of the backend to do without, "" for
+ * none
  *
- * bf16 takes a minute of naive loops: only with UNREEL_TEST_LONG (tools/test.sh --long). */
+ * bf16 and fp8 take minutes of naive loops: only with UNREEL_TEST_LONG (tools/test.sh --long). */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,7 @@ int main(int argc, char **argv)
     char cache[] = "/tmp/unreel-golden-XXXXXX";
     bool emulated = false;
     const char *all = getenv("UNREEL_TEST_LONG");
-    if (argc > 1 && !strcmp(argv[1], "bf16") && !(all && *all)) {
+    if (argc > 1 && strcmp(argv[1], "f32") && !(all && *all)) {
         puts("only with UNREEL_TEST_LONG");
         return 77;
     }

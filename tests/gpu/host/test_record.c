@@ -267,5 +267,6 @@ int main(int argc, char **argv)
     test_cancelled();
     test_rollout("f32");
     test_rollout("bf16");
+    test_rollout("fp8");
     return test_end();
 }
