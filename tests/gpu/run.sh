@@ -4,10 +4,10 @@
 #
 #   tests/gpu/run.sh [BUILD_FOLDER]      default: build-gpu
 #
-# What is worth most comes first: operations, recorded results in f32 and bf16, times at the window of 21
-# frames; each part has its own limit, none begins after SECONDS_MAX (default 540), and what fails or
-# takes too long is noted and passed over. Few and small files go to $OUT (default: BUILD_FOLDER/results):
-# summary.txt, log.txt, bench-*.json, torch.txt, kernels.txt, choices.tgz. ARCHS names the architectures to
+# What is worth most comes first: operations, recorded results in f32, bf16 and, from compute capability
+# 8.9 on, fp8, times at the window of 21 frames; each part has its own limit, none begins after SECONDS_MAX
+# (default 540), and what fails or takes too long is noted and passed over. Few and small files go to $OUT
+# (default: BUILD_FOLDER/results): summary.txt, log.txt, bench-*.json, torch.txt, kernels.txt, choices.tgz. ARCHS names the architectures to
 # build for (default: that of the GPU), UNREEL_CACHE a folder for the libraries' choices; SHAPE=tiny
 # SIZE=64x64 tries the script itself.
 #
@@ -74,6 +74,7 @@ export LD_LIBRARY_PATH
 
 gpu=$(nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,memory.total,compute_cap --format=csv,noheader 2>/dev/null | head -1)
 capability=${gpu##*, }
+case ${capability:-none} in 8.9 | 9.* | 1?.*) fp8=fp8 ;; *) fp8= ;; esac
 case ${capability:-none} in
 8.0) default=80+ptx ;; 8.9) default=89 ;; 9.0) default=90a ;; 12.0) default=120+ptx ;; *) default= ;;
 esac
@@ -89,7 +90,7 @@ programs=(tools/unreel src/unreel_cuda.so)
 for name in elementwise norm rope picture linear conv attention forward; do
     programs+=("tests/gpu/test_gpu_kernels_$name" "tests/gpu/host/test_host_$name")
 done
-programs+=(tests/gpu/test_gpu_kernels_fused)
+programs+=(tests/gpu/test_gpu_kernels_fused tests/gpu/host/test_host_quantised)
 [ -n "$gpu" ] || programs=(all)
 part 400 build ninja -C "$build" "${programs[@]}" || { tail -40 "$log"; exit 1; }
 unreel=$build/tools/unreel
@@ -105,7 +106,7 @@ fi
 
 # ---- operations, against references in double precision ------------------------------------------------
 
-for name in attention conv linear forward norm rope elementwise picture; do
+for name in attention conv linear ${fp8:+quantised} forward norm rope elementwise picture; do
     part 60 "operations: $name" "$build/tests/gpu/host/test_host_$name" --device cuda --module "$module"
 done
 part 60 "kernels: fused" "$build/tests/gpu/test_gpu_kernels_fused" --device kernels
@@ -117,7 +118,7 @@ check() {
         --device-cache "$cache" --device-without "${3:-}" "$2"
 }
 
-for dtype in f32 bf16; do
+for dtype in f32 bf16 $fp8; do
     good=yes
     for folder in tests/golden/*/; do
         check $dtype "$folder" || [ $last = 124 ] || good=no # slow, while plans are made, is not wrong
@@ -165,10 +166,10 @@ PYTHON
 }
 
 bench() {
-    local window=$1 seconds=$2 json=${3:-$out}/bench-$1.json
-    part "$seconds" "bench, window $window" sh -c '"$0" bench --device cuda --device-cache "$1" \
-        --shape "$4" --size "$5" --bench-stages stream --bench-window $2 --bench-chunks 30 --json > "$3" &&
-        wc -c "$3"' "$unreel" "$cache" "$window" "$json" "$shape" "$size" &&
+    local window=$1 seconds=$2 json=${3:-$out}/bench-$1${4:+-$4}.json
+    part "$seconds" "bench, window $window${4:+, $4}" sh -c '"$0" bench --device cuda --device-cache "$1" \
+        --shape "$4" --size "$5" --dtype "$6" --bench-stages stream --bench-window $2 --bench-chunks 30 --json > "$3" &&
+        wc -c "$3"' "$unreel" "$cache" "$window" "$json" "$shape" "$size" "${4:-bf16}" &&
         { figures "$json" 2>&1 | sed 's/^/        /' | tee -a "$summary"; true; }
 }
 
@@ -181,6 +182,7 @@ for s in json.load(open(sys.argv[1]))[\"stages\"]:
         1e3 * s[\"p50\"], 1e3 * s[\"p99\"], 1e-12 * s[\"flops\"] / s[\"p50\"]), end=\"; \")
 print()" "$2"' "$unreel" "$cache" "$out/bench-transformer.json" "$shape" "$size"
 bench 21 240 || bench 21 150 # plans are kept as they are made: a second try gets further
+[ -n "$fp8" ] && bench 21 90 "$out" fp8
 if python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
     part 150 "plain PyTorch" sh -c 'bench=; [ -s "$0" ] && bench="--bench $0"; python3 tests/gpu/compare_torch.py $bench \
         --table "$1" --shape "$2" --size "$3"' "$out/bench-21.json" "$out/torch.txt" "$shape" "$size"

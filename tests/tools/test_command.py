@@ -411,6 +411,7 @@ def test_check_and_inspect():
     last = result.stdout.splitlines()[-1]
     check(re.fullmatch(r'[1-9]\d* passed, 0 failed', last), last)
     equal(unreel('check', folder + '/sub').returncode, 1, 'nothing to compare')
+    fails(unreel('check', '--device', 'cpu', '--dtype', 'fp8', NANO), 1, 'dtype fp8: needs an NVIDIA GPU')
     model = os.path.join(NANO, 'wan_models/Wan2.1-T2V-nano/diffusion_pytorch_model.safetensors')
     result = unreel('inspect', model)
     equal(result.returncode, 0, f'inspect: {result.stderr}')
