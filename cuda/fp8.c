@@ -1,8 +1,8 @@
 /* Products of E4M3: weights with a scale for each output channel, inputs with one for each token.
  *
  * Norms write their results as E4M3 themselves. What attention leaves and what follows GELU is
- * quantised by a kernel of its own: cuDNN's attention has no such results on Hopper, and cuBLASLt
- * has none beside scales of rows, which are not known before a row is complete. */
+ * quantised by a kernel of its own: cuDNN's attention of bf16 has bf16 results, and cuBLASLt has no
+ * E4M3 ones beside scales of rows, which are not known before a row is complete. */
 #include "matmul.h"
 
 void cuda_quantise(struct backend *b, const struct tensor *y, const struct tensor *x)
