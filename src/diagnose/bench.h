@@ -37,7 +37,8 @@ struct bench_stream {
     double first_picture[2]; /* full, light */
     double seconds_warm_up;  /* until the window was full, algorithms chosen on the way */
     struct op_profile profile, profile_vae; /* one chunk's transformer and VAE, operation by operation */
-    uint64_t forwards, replayed;
+    uint64_t forwards, replayed; /* of the transformer */
+    uint64_t passes, passes_replayed; /* of the decoders, where these are recorded */
     bool cannot_record;
 };
 

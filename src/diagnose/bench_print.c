@@ -112,9 +112,11 @@ static void print_stream(const struct printer *p, const struct bench *bench)
           "  first picture after the embedding: %.1f ms with the full VAE, %.1f with the light "
           "decoder",
           1e3 * s->first_picture[0], 1e3 * s->first_picture[1]);
-    print(p, "  %llu of %llu forwards replayed%s; warm-up %.1f s", (unsigned long long)s->replayed,
-          (unsigned long long)s->forwards, s->cannot_record ? " (recording failed)" : "",
-          s->seconds_warm_up);
+    print(p,
+          "  %llu of %llu forwards and %llu of %llu decoder passes replayed%s; warm-up %.1f s",
+          (unsigned long long)s->replayed, (unsigned long long)s->forwards,
+          (unsigned long long)s->passes_replayed, (unsigned long long)s->passes,
+          s->cannot_record ? " (recording failed)" : "", s->seconds_warm_up);
     print_operations(p, bench, "transformer", &s->profile);
     print_operations(p, bench, "vae", &s->profile_vae);
 }
@@ -154,8 +156,11 @@ static void print_stream_json(const struct printer *p, const struct bench *bench
     print(p, "    ], \"operations_vae\": [");
     print_operations_json(p, &s->profile_vae);
     print(p, "    ],");
-    print(p, "    \"forwards\": %llu, \"replayed\": %llu, \"seconds_warm_up\": %.6g},",
-          (unsigned long long)s->forwards, (unsigned long long)s->replayed, s->seconds_warm_up);
+    print(p, "    \"forwards\": %llu, \"replayed\": %llu,", (unsigned long long)s->forwards,
+          (unsigned long long)s->replayed);
+    print(p, "    \"passes\": %llu, \"passes_replayed\": %llu, \"seconds_warm_up\": %.6g},",
+          (unsigned long long)s->passes, (unsigned long long)s->passes_replayed,
+          s->seconds_warm_up);
 }
 
 void bench_print_table(const struct bench *bench, unreel_line_fn line, void *opaque)

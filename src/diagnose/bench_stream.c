@@ -192,6 +192,12 @@ static void measure(struct stream *s)
     r->replayed = s->rollout.work.recorder.replayed;
     r->forwards = (uint64_t)s->rollout.times.forwards;
     r->cannot_record = s->rollout.work.recorder.refused;
+    for (int i = 0; i < 2; i++) {
+        const struct recorder *of = s->decoder[i]->recorder;
+        r->passes += of->runs;
+        r->passes_replayed += of->replayed;
+        r->cannot_record |= of->refused;
+    }
 }
 
 int bench_stream(struct bench *bench)

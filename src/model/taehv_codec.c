@@ -72,7 +72,7 @@ static void walk_decoder(struct decoder *d, struct tensor latent, struct tensor 
     struct video_stream *s = &d->stream;
     struct taehv_half *half = &d->taehv->decoder;
     struct video_shape from = {1, d->h, d->w, LATENT_CHANNELS}, shape = from;
-    s->cursor = 0;
+    video_stream_begin(s);
     struct tensor x = video_view(s, &s->x, from);
     if (!s->planning) {
         op_activate(s->b, d->clamped, latent, ACT_TANH3);
@@ -94,6 +94,17 @@ static void walk_decoder(struct decoder *d, struct tensor latent, struct tensor 
         op_conv(s->b, pixels, video_view(s, &s->x, shape), &half->last, ACT_NONE, false);
 }
 
+struct pass {
+    struct decoder *d;
+    struct tensor latent, pixels;
+};
+
+static void run_pass(void *opaque)
+{
+    const struct pass *p = opaque;
+    walk_decoder(p->d, p->latent, p->pixels);
+}
+
 static int pictures(const struct video_decoder *base, int frames)
 {
     const struct decoder *d = (const struct decoder *)base;
@@ -111,8 +122,13 @@ static struct tensor decode(struct video_decoder *base, struct tensor latents)
         return (struct tensor){0};
     }
     int64_t dropped = d->frame == 0 ? DROPPED : 0, frames = latents.shape[0];
-    for (int64_t i = 0; i < frames; i++)
-        walk_decoder(d, tensor_slice(latents, 0, i, 1), tensor_slice(d->pixels, 0, GROUP * i, GROUP));
+    for (int64_t i = 0; i < frames; i++) {
+        struct pass pass = {d, tensor_slice(latents, 0, i, 1),
+                            tensor_slice(d->pixels, 0, GROUP * i, GROUP)};
+        const uint64_t key[RECORDING_KEY] = {(uintptr_t)pass.latent.data,
+                                             (uintptr_t)pass.pixels.data};
+        video_stream_run(&d->stream, key, run_pass, &pass);
+    }
     d->frame += frames;
     return backend_status(base->backend)
                ? (struct tensor){0}
@@ -155,6 +171,7 @@ int taehv_decoder_open(struct video_decoder **decoder, struct taehv *taehv, int 
     if (!d)
         return log_error(&b->log, UNREEL_ENOMEM, "TAEHV: out of memory");
     d->base = (struct video_decoder){.ops = &decoder_ops, .backend = b, .scale = 1, .offset = 0};
+    d->base.recorder = &d->stream.recorder;
     d->taehv = taehv;
     d->h = h;
     d->w = w;
@@ -190,7 +207,7 @@ static void walk_encoder(struct encoder *e, struct tensor pixels, struct tensor 
     struct video_stream *s = &e->stream;
     struct taehv_half *half = &e->taehv->encoder;
     struct video_shape from = {GROUP, 8 * e->h, 8 * e->w, 3}, shape = from;
-    s->cursor = 0;
+    video_stream_begin(s);
     struct tensor x = video_view(s, &s->x, from);
     if (!s->planning)
         op_copy(s->b, x, pixels);

@@ -61,7 +61,7 @@ static void walk(struct decoder *d, struct tensor latents, struct tensor pixels,
     struct vae_half *half = &d->vae->decoder;
     struct video_shape shape = {latents.shape[0], d->h, d->w, LATENT_CHANNELS};
     int64_t rows = shape.t * shape.h * shape.w;
-    s->cursor = 0;
+    video_stream_begin(s);
     struct tensor in = video_input(s, shape, TIME_HISTORY);
     if (!s->planning)
         op_linear(s->b,
@@ -83,6 +83,19 @@ static void walk(struct decoder *d, struct tensor latents, struct tensor pixels,
     vae_norm(s, tensor_slice(in, 0, TIME_HISTORY, shape.t), video_view(s, &s->x, shape),
              half->head_gain, ACT_SILU);
     video_causal(s, pixels, in, &half->head, ACT_NONE, false);
+}
+
+/* What goes through the network together. */
+struct pass {
+    struct decoder *d;
+    struct tensor latents, pixels;
+    bool first;
+};
+
+static void run_pass(void *opaque)
+{
+    const struct pass *p = opaque;
+    walk(p->d, p->latents, p->pixels, p->first);
 }
 
 static int pictures(const struct video_decoder *base, int frames)
@@ -107,7 +120,11 @@ static struct tensor decode(struct video_decoder *base, struct tensor latents)
         int64_t left = latents.shape[0] - i;
         int64_t frames = first ? 1 : left < d->pass ? left : d->pass;
         int64_t made = first ? 1 : 4 * frames;
-        walk(d, tensor_slice(latents, 0, i, frames), tensor_slice(d->pixels, 0, count, made), first);
+        struct pass pass = {d, tensor_slice(latents, 0, i, frames),
+                            tensor_slice(d->pixels, 0, count, made), first};
+        const uint64_t key[RECORDING_KEY] = {(uintptr_t)pass.latents.data,
+                                             (uintptr_t)pass.pixels.data, (uint64_t)frames, first};
+        video_stream_run(&d->stream, key, run_pass, &pass);
         count += made;
         i += frames;
         d->frame += frames;
@@ -149,6 +166,7 @@ int vae_decoder_open(struct video_decoder **decoder, struct vae *vae, int h, int
         return log_error(log, UNREEL_ENOMEM, "VAE: out of memory");
     d->base = (struct video_decoder){
         .ops = &ops, .backend = vae->backend, .scale = 0.5f, .offset = 0.5f};
+    d->base.recorder = &d->stream.recorder;
     d->vae = vae;
     d->h = h;
     d->w = w;

@@ -56,7 +56,7 @@ static void walk(struct encoder *e, struct tensor pixels, struct tensor latent, 
     struct video_stream *s = &e->stream;
     struct vae_half *half = &e->vae->encoder;
     struct video_shape shape = {pixels.shape[0], 8 * e->h, 8 * e->w, 3};
-    s->cursor = 0;
+    video_stream_begin(s);
     struct tensor in = video_input(s, shape, HISTORY);
     if (!s->planning)
         op_copy(s->b, tensor_slice(in, 0, HISTORY, shape.t), pixels);

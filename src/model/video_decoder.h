@@ -2,7 +2,7 @@
  * Any split of a stream into calls gives the same pictures. */
 #pragma once
 
-#include "backend/backend.h"
+#include "backend/recorder.h"
 #include "weights/weights.h"
 
 struct video_decoder;
@@ -22,6 +22,7 @@ struct video_decoder {
     struct backend *backend;
     float scale, offset; /* picture in [0, 1] = clamp(pixel * scale + offset) */
     uint64_t bytes;      /* working memory, history included */
+    const struct recorder *recorder; /* of its passes through the network */
 };
 
 /* latents: f32 [F, h, w, 16], normalised, 1 <= F <= the frames_max it was opened with. Returns pixels

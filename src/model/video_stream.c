@@ -7,6 +7,7 @@ int video_stream_init(struct video_stream *stream, struct backend *backend)
 {
     *stream = (struct video_stream){.b = backend, .planning = true};
     arena_init(&stream->arena, backend);
+    recorder_init(&stream->recorder, backend);
     return 0;
 }
 
@@ -23,12 +24,12 @@ int video_stream_allocate(struct video_stream *stream)
         s->mix = arena_tensor(&s->arena, type, SHAPE(s->qkv_max));
     }
     s->planning = false;
-    s->cursor = 0;
     return backend_status(s->b);
 }
 
 void video_stream_finish(struct video_stream *stream)
 {
+    recorder_finish(&stream->recorder);
     if (stream->arena.backend)
         arena_finish(&stream->arena);
     free(stream->history);
@@ -63,6 +64,20 @@ void video_swap(struct video_stream *stream)
     struct tensor swap = stream->x;
     stream->x = stream->a;
     stream->a = swap;
+    stream->swapped = !stream->swapped;
+}
+
+void video_stream_begin(struct video_stream *stream)
+{
+    stream->cursor = 0;
+    if (stream->swapped)
+        video_swap(stream);
+}
+
+void video_stream_run(struct video_stream *stream, const uint64_t key[RECORDING_KEY],
+                      void (*walk)(void *opaque), void *opaque)
+{
+    recorder_run(&stream->recorder, key, walk, opaque);
 }
 
 /* ---- causal convolutions ----------------------------------------------------------------------- */

@@ -5,15 +5,17 @@
  * its history, so nothing is padded or joined. */
 #pragma once
 
-#include "backend/backend.h"
+#include "backend/recorder.h"
 
 struct video_stream {
     struct backend *b;
     struct arena arena;
+    struct recorder recorder; /* of walks */
     bool planning;
     /* Flat buffers of compute type; tensors are cut from their front. */
     struct tensor x;        /* activations that go from block to block */
     struct tensor a;        /* the other one: blocks swap them */
+    bool swapped;           /* they are not where a walk begins */
     struct tensor in;       /* input of a causal convolution: history, then the frames */
     struct tensor qkv, mix; /* attention */
     struct tensor zero;     /* one element */
@@ -31,6 +33,14 @@ int video_stream_init(struct video_stream *stream, struct backend *backend);
 int video_stream_allocate(struct video_stream *stream); /* after the planning walk */
 void video_stream_finish(struct video_stream *stream);
 void video_stream_reset(struct video_stream *stream); /* histories to zero */
+
+void video_stream_begin(struct video_stream *stream); /* what every walk begins with */
+
+/* Has a walk done that comes again: recorded and replayed where the backend can. The key tells apart
+ * what recorder.h says; of the host's memory a walk changes nothing that the next one does not begin
+ * with anew. */
+void video_stream_run(struct video_stream *stream, const uint64_t key[RECORDING_KEY],
+                      void (*walk)(void *opaque), void *opaque);
 
 /* x or a buffer as [t, h, w, c]. */
 struct tensor video_view(struct video_stream *stream, struct tensor *buffer, struct video_shape shape);

@@ -157,7 +157,8 @@ for of in ("transformer", "vae"):
         f"{o['name']} {1e3 * o['seconds']:.1f} ms ({100 * o['seconds'] / total:.0f} %"
         + (f", {1e-12 * o['flops'] / o['seconds']:.0f} TFLOP/s)" if o["flops"] else ")")
         for o in sorted(s["operations_" + of], key=lambda o: -o["seconds"])[:6]))
-print(f"{s['replayed']} of {s['forwards']} forwards replayed; warm-up {s['seconds_warm_up']:.1f} s; GiB: weights "
+print(f"{s['replayed']} of {s['forwards']} forwards and {s['passes_replayed']} of {s['passes']} decoder passes "
+      f"replayed; warm-up {s['seconds_warm_up']:.1f} s; GiB: weights "
       f"{gib('bytes_weights')}, caches {gib('bytes_cache')}, work {gib('bytes_work')}, scratch {gib('bytes_scratch')}, "
       f"in use {(b.get('device_bytes', 0) - b.get('device_free', 0)) / 2 ** 30:.2f}")
 print(f"first picture {1e3 * first['vae']:.0f} ms, light {1e3 * first['light']:.0f}; "

@@ -6,6 +6,7 @@
 
 #include "backend/recorder.h"
 #include "model/rollout.h"
+#include "model/video_decoder.h"
 #include "test.h"
 
 enum { ROWS = 6, WIDTH = 16, H = 4, W = 6, BLOCK = 3, BLOCKS = 6 };
@@ -255,6 +256,91 @@ static void test_rollout(const char *dtype)
     backend_close(b);
 }
 
+/* ---- pictures --------------------------------------------------------------------------------- */
+
+enum { SIDE = 2, SCENES = 2, CALLS = 4, FRAMES = 1 + 2 + 3 * (CALLS - 2), PIXELS = 64 * SIDE * SIDE * 3 };
+
+/* Two scenes of a first frame alone, the rest of its block and whole blocks, all from one buffer as a
+ * session does it. Pixels into x. */
+static void decode(struct backend *b, struct video_decoder *d, struct tensor latents, float *x)
+{
+    float z[BLOCK * SIDE * SIDE * LATENT_CHANNELS];
+    for (int i = 0; i < SCENES * CALLS; i++) {
+        int call = i % CALLS, frames = call < BLOCK - 1 ? call + 1 : BLOCK;
+        for (int k = 0; k < BLOCK * SIDE * SIDE * LATENT_CHANNELS; k++)
+            z[k] = (float)((k * 13 + i * 5) % 31 - 15) / 8;
+        backend_upload(b, latents, tensor_make(z, TENSOR_F32, 4, latents.shape));
+        if (!call)
+            video_decoder_reset(d);
+        struct tensor pixels = video_decoder_decode(d, tensor_slice(latents, 0, call == 1, frames));
+        CHECK_MSG(pixels.data && backend_status(b) == 0, "%s", test_message);
+        if (!pixels.data)
+            return;
+        backend_download(b, tensor_make(x, TENSOR_F32, 4, pixels.shape), pixels);
+        x += tensor_count(&pixels);
+    }
+}
+
+/* `recorded` and `replayed`: passes through the network that are expected to be. */
+static void check_decoder(struct backend *b, struct video_decoder *plain, struct video_decoder *d,
+                          uint64_t recorded, uint64_t replayed)
+{
+    enum { COUNT = SCENES * 4 * FRAMES * PIXELS };
+    static float x[COUNT], y[COUNT];
+    const struct backend_ops *real = b->ops;
+    struct backend_ops ops = *real;
+    struct arena arena;
+    arena_init(&arena, b);
+    struct tensor latents = arena_tensor(&arena, TENSOR_F32, SHAPE(BLOCK, SIDE, SIDE, LATENT_CHANNELS));
+    memset(x, 0, sizeof x);
+    memset(y, 0, sizeof y);
+    ops.record_begin = NULL;
+    b->ops = &ops;
+    decode(b, plain, latents, x);
+    b->ops = real;
+    decode(b, d, latents, y);
+    CHECK_MSG(!memcmp(x, y, sizeof x), "%s: replayed passes differ", d->ops->name);
+    CHECK(plain->recorder->runs == 0);
+    CHECK_MSG(!d->recorder->refused && d->recorder->recorded == recorded &&
+                  d->recorder->replayed == replayed,
+              "%s: %d recorded, %d replayed", d->ops->name, (int)d->recorder->recorded,
+              (int)d->recorder->replayed);
+    video_decoder_close(plain);
+    video_decoder_close(d);
+    arena_finish(&arena);
+}
+
+static void test_decoders(const char *dtype)
+{
+    char path[4200];
+    struct backend *b = open_cuda(dtype);
+    struct weights *vae_weights, *light_weights;
+    struct vae *vae;
+    struct taehv *light;
+    struct video_decoder *d[2];
+    snprintf(path, sizeof path, "%s/nano/wan_models/Wan2.1-T2V-nano/Wan2.1_VAE.pth", golden);
+    CHECK(weights_open(&vae_weights, path, NULL, &test_log) == 0);
+    snprintf(path, sizeof path, "%s/taehv/taew2_1.safetensors", golden);
+    CHECK(weights_open(&light_weights, path, NULL, &test_log) == 0);
+    CHECK(vae_open(&vae, b, vae_weights, &test_log) == 0);
+    CHECK(taehv_open(&light, b, light_weights, &test_log) == 0);
+    /* The first frame, the two behind it and whole blocks; of those, 2 of 4 are not replayed. */
+    for (int i = 0; i < 2; i++)
+        CHECK(vae_decoder_open(&d[i], vae, SIDE, SIDE, BLOCK) == 0);
+    check_decoder(b, d[0], d[1], 3, 2);
+    /* Frame by frame: those of whole blocks, the first of which is a scene's first frame's too, and the
+     * two behind that. */
+    for (int i = 0; i < 2; i++)
+        CHECK(taehv_decoder_open(&d[i], light, SIDE, SIDE, BLOCK) == 0);
+    check_decoder(b, d[0], d[1], 5, 8);
+    taehv_close(light);
+    vae_close(vae);
+    weights_close(light_weights);
+    weights_close(vae_weights);
+    CHECK(b->bytes == 0);
+    backend_close(b);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3)
@@ -268,5 +354,7 @@ int main(int argc, char **argv)
     test_rollout("f32");
     test_rollout("bf16");
     test_rollout("fp8");
+    test_decoders("f32");
+    test_decoders("bf16");
     return test_end();
 }
