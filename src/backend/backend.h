@@ -232,6 +232,7 @@ struct backend {
     bool round_bias;           /* compute is bf16, and biases are rounded to it like weights */
     int threads;               /* of the host, that operations use */
     int decode_frames; /* latent frames that a decoder best takes at once, from 1 */
+    bool decode_apart; /* there is memory for an input of each of its convolutions: video_stream.h */
     struct op_profile *profile; /* operations are timed one by one (and waited for); NULL: not */
     uint64_t bytes, bytes_peak; /* allocated through alloc() */
     uint64_t arenas;            /* that there were */

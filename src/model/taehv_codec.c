@@ -15,13 +15,14 @@ static void run_block(struct video_stream *s, struct taehv_block *block, struct 
     struct tensor in = video_input(s, shape, 1);
     if (!s->planning)
         op_copy(s->b, tensor_slice(in, 0, 1, shape.t), x);
-    video_causal(s, a, in, &block->conv1, ACT_RELU, false);
     if (s->planning)
         return;
-    struct tensor middle = tensor_slice(in, 0, 0, shape.t); /* its history is kept already */
+    struct tensor middle = tensor_slice(in, 0, 0, shape.t); /* all but what is to be kept */
+    op_conv(s->b, a, in, &block->conv1, ACT_RELU, false);
     op_conv(s->b, middle, a, &block->conv2, ACT_RELU, false);
     op_conv(s->b, x, middle, &block->conv3, ACT_NONE, true);
     op_activate(s->b, x, x, ACT_RELU);
+    video_keep(s, in);
 }
 
 /* x by a convolution into a, which becomes x. */

@@ -26,7 +26,7 @@ static struct video_shape halve_time(struct video_stream *s, struct vae_resample
     out.t = shape.t / 2;
     struct tensor x = video_view(s, &s->x, shape);
     if (first) {
-        op_copy(s->b, s->history[s->cursor++], x);
+        op_copy(s->b, s->causal[s->cursor++].history, x);
         return shape;
     }
     struct tensor in = video_input(s, shape, TIME_HISTORY);

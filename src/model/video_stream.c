@@ -18,7 +18,8 @@ int video_stream_allocate(struct video_stream *stream)
     s->zero = arena_tensor(&s->arena, type, SHAPE(1));
     s->x = arena_tensor(&s->arena, type, SHAPE(s->x_max));
     s->a = arena_tensor(&s->arena, type, SHAPE(s->x_max));
-    s->in = arena_tensor(&s->arena, type, SHAPE(s->in_max));
+    if (s->in_max)
+        s->in = arena_tensor(&s->arena, type, SHAPE(s->in_max));
     if (s->qkv_max) {
         s->qkv = arena_tensor(&s->arena, type, SHAPE(3 * s->qkv_max));
         s->mix = arena_tensor(&s->arena, type, SHAPE(s->qkv_max));
@@ -32,17 +33,17 @@ void video_stream_finish(struct video_stream *stream)
     recorder_finish(&stream->recorder);
     if (stream->arena.backend)
         arena_finish(&stream->arena);
-    free(stream->history);
+    free(stream->causal);
     *stream = (struct video_stream){0};
 }
 
 void video_stream_reset(struct video_stream *stream)
 {
-    for (int i = 0; i < stream->histories; i++) {
-        struct tensor zeros = stream->history[i]; /* one zero, seen in that shape */
+    for (int i = 0; i < stream->causals; i++) {
+        struct tensor zeros = stream->causal[i].history; /* one zero, seen in that shape */
         zeros.data = stream->zero.data;
         memset(zeros.stride, 0, sizeof zeros.stride);
-        op_copy(stream->b, stream->history[i], zeros);
+        op_copy(stream->b, stream->causal[i].history, zeros);
     }
 }
 
@@ -82,20 +83,30 @@ void video_stream_run(struct video_stream *stream, const uint64_t key[RECORDING_
 
 /* ---- causal convolutions ----------------------------------------------------------------------- */
 
-static void plan_history(struct video_stream *s, struct video_shape shape, int history)
+static void plan_input(struct video_stream *s, struct video_shape whole, int history)
 {
-    if (s->histories == s->capacity) {
+    const int64_t shape[] = {whole.t, whole.h, whole.w, whole.c};
+    if (s->causals == s->capacity) {
         int capacity = s->capacity ? 2 * s->capacity : 64;
-        struct tensor *more = realloc(s->history, (size_t)capacity * sizeof *more);
+        struct video_causal *more = realloc(s->causal, (size_t)capacity * sizeof *more);
         if (!more) {
             backend_fail(s->b, UNREEL_ENOMEM, "VAE: out of host memory");
             return;
         }
-        s->history = more;
+        s->causal = more;
         s->capacity = capacity;
     }
-    s->history[s->histories++] = arena_tensor(&s->arena, s->b->compute,
-                                              SHAPE(history, shape.h, shape.w, shape.c));
+    struct video_causal *causal = &s->causal[s->causals++];
+    *causal = (struct video_causal){0};
+    if (s->b->decode_apart) {
+        causal->in = arena_tensor(&s->arena, s->b->compute, 4, shape);
+        causal->history = tensor_slice(causal->in, 0, 0, history);
+        return;
+    }
+    causal->history = arena_tensor(&s->arena, s->b->compute,
+                                   SHAPE(history, whole.h, whole.w, whole.c));
+    if (count_of(whole) > s->in_max)
+        s->in_max = count_of(whole);
 }
 
 struct tensor video_input(struct video_stream *stream, struct video_shape shape, int history)
@@ -103,26 +114,39 @@ struct tensor video_input(struct video_stream *stream, struct video_shape shape,
     struct video_stream *s = stream;
     struct video_shape whole = shape;
     whole.t += history;
+    if (s->planning) {
+        plan_input(s, whole, history);
+        return tensor_make(NULL, s->b->compute, SHAPE(whole.t, whole.h, whole.w, whole.c));
+    }
+    const struct video_causal *causal = &s->causal[s->cursor];
+    if (causal->in.data)
+        return tensor_slice(causal->in, 0, 0, whole.t);
     struct tensor in = tensor_make(s->in.data, s->b->compute,
                                    SHAPE(whole.t, whole.h, whole.w, whole.c));
-    if (s->planning) {
-        if (count_of(whole) > s->in_max)
-            s->in_max = count_of(whole);
-        plan_history(s, shape, history);
-    } else {
-        op_copy(s->b, tensor_slice(in, 0, 0, history), s->history[s->cursor]);
-    }
+    op_copy(s->b, tensor_slice(in, 0, 0, history), causal->history);
     return in;
+}
+
+/* Within an input of its own as many frames at a time as do not lie over where they go. */
+void video_keep(struct video_stream *stream, struct tensor in)
+{
+    struct video_stream *s = stream;
+    if (s->planning)
+        return;
+    const struct video_causal *causal = &s->causal[s->cursor++];
+    int64_t frames = causal->history.shape[0], fresh = in.shape[0] - frames;
+    for (int64_t i = 0, run; i < frames; i += run) {
+        run = causal->in.data && fresh < frames - i ? fresh : frames - i;
+        op_copy(s->b, tensor_slice(causal->history, 0, i, run),
+                tensor_slice(in, 0, fresh + i, run));
+    }
 }
 
 void video_causal(struct video_stream *stream, struct tensor y, struct tensor in, struct conv *conv,
                   enum activation act, bool accumulate)
 {
-    struct video_stream *s = stream;
-    if (s->planning)
+    if (stream->planning)
         return;
-    op_conv(s->b, y, in, conv, act, accumulate);
-    int64_t history = s->history[s->cursor].shape[0];
-    op_copy(s->b, s->history[s->cursor++], tensor_slice(in, 0, in.shape[0] - history, history));
+    op_conv(stream->b, y, in, conv, act, accumulate);
+    video_keep(stream, in);
 }
-

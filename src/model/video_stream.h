@@ -2,10 +2,18 @@
  *
  * The network is walked twice by the same code: once planning, which only sizes buffers and allocates
  * histories, then for real. Causality is a buffer layout: the input of a causal convolution starts with
- * its history, so nothing is padded or joined. */
+ * its history, so nothing is padded or joined. Where the backend has the memory (backend.decode_apart)
+ * every convolution has an input of its own, in which its last frames move to the front; else all share
+ * one, and histories wait elsewhere. */
 #pragma once
 
 #include "backend/recorder.h"
+
+/* A causal convolution's. */
+struct video_causal {
+    struct tensor in;      /* [kt - 1 + t, h, w, Ci] for the most frames; data NULL: the shared one */
+    struct tensor history; /* [kt - 1, h, w, Ci]: the front of `in`, or on its own */
+};
 
 struct video_stream {
     struct backend *b;
@@ -16,12 +24,12 @@ struct video_stream {
     struct tensor x;        /* activations that go from block to block */
     struct tensor a;        /* the other one: blocks swap them */
     bool swapped;           /* they are not where a walk begins */
-    struct tensor in;       /* input of a causal convolution: history, then the frames */
+    struct tensor in;       /* the shared input of causal convolutions: history, then the frames */
     struct tensor qkv, mix; /* attention */
     struct tensor zero;     /* one element */
     int64_t x_max, in_max, qkv_max; /* elements */
-    struct tensor *history; /* [kt - 1, h, w, Ci] of each causal convolution, in order of use */
-    int histories, capacity, cursor;
+    struct video_causal *causal; /* in order of use */
+    int causals, capacity, cursor;
 };
 
 /* Where a walk is: the shape of what is in x. */
@@ -46,8 +54,12 @@ void video_stream_run(struct video_stream *stream, const uint64_t key[RECORDING_
 struct tensor video_view(struct video_stream *stream, struct tensor *buffer, struct video_shape shape);
 
 /* Input of the next causal convolution: [history + t, h, w, c], its history in place. The caller
- * writes the frames behind it, then calls video_causal, which convolves and keeps the new history. */
+ * writes the frames behind it, convolves, and calls video_keep, which keeps the last frames as the new
+ * history: nothing else is in `in` then. */
 struct tensor video_input(struct video_stream *stream, struct video_shape shape, int history);
+void video_keep(struct video_stream *stream, struct tensor in);
+
+/* A convolution of `in` alone, then video_keep. */
 void video_causal(struct video_stream *stream, struct tensor y, struct tensor in, struct conv *conv,
                   enum activation act, bool accumulate);
 void video_swap(struct video_stream *stream); /* a becomes x */
