@@ -17,6 +17,14 @@ static __device__ inline int64_t input_at(const kernel_video &x, const struct ke
     return t * x.stride[0] + (h >> up) * x.stride[1] + (w >> up) * x.stride[2] + k % ci;
 }
 
+/* Where output pixel m is. */
+static __device__ inline int64_t output_at(const kernel_video &y, const struct kernel_conv &c,
+                                           int64_t m)
+{
+    int64_t row = m / c.out[2];
+    return row / c.out[1] * y.stride[0] + row % c.out[1] * y.stride[1] + m % c.out[2] * y.stride[2];
+}
+
 template <typename Y, typename X, typename W>
 static __global__ void conv(kernel_video y, kernel_video x, const W *weight, const float *bias,
                             struct kernel_conv c, product_size size)
@@ -31,12 +39,11 @@ static __global__ void conv(kernel_video y, kernel_video x, const W *weight, con
         },
         [&](int64_t n, int64_t k) { return to_float(weight[n * size.k + k]); },
         [&](int64_t m, int64_t n, float sum) {
-            int64_t row = m / c.out[2];
-            Y *to = out + row / c.out[1] * y.stride[0] + row % c.out[1] * y.stride[1] +
-                    m % c.out[2] * y.stride[2] + n;
             if (bias)
                 sum += bias[n];
-            from_float(to, c.accumulate ? to_float(*to) + sum : activate(sum, c.act));
+            if (c.add.data)
+                sum += to_float(static_cast<const Y *>(c.add.data)[output_at(c.add, c, m) + n]);
+            from_float(out + output_at(y, c, m) + n, activate(sum, c.act));
         });
 }
 

@@ -79,6 +79,7 @@ static const struct backend_ops ops = {
     .rope_table = cuda_rope_table,
     .sinusoid = cuda_sinusoid,
     .noise = cuda_noise,
+    .conv_add = cuda_conv_add,
     .rms_norm_rope = cuda_rms_norm_rope,
     .attention_held = cuda_attention_held,
     .add_gated_layer_norm = cuda_add_gated_layer_norm,
@@ -190,6 +191,7 @@ static void leave_out(struct backend_ops *table, const bool *wanted)
         table->record_free = NULL;
     }
     if (!wanted[PART_FUSED]) {
+        table->conv_add = NULL;
         table->rms_norm_rope = NULL;
         table->add_gated_layer_norm = NULL;
         table->store_qkv = NULL;

@@ -20,7 +20,7 @@ struct dnn;
 
 enum cuda_scratch {
     SCRATCH_TRANSFER,  /* host data on its way to another type or layout */
-    SCRATCH_RESULT,    /* of a convolution on its way to where it belongs */
+    SCRATCH_RESULT,    /* of a convolution on its way to what it is added to */
     SCRATCH_PRODUCT,   /* of E4M3 on its way to what follows it */
     SCRATCH_WEIGHT,    /* transient weights */
     SCRATCH_WORKSPACE, /* of a library */
@@ -199,6 +199,8 @@ void cuda_linear(struct backend *, const struct tensor *y, const struct tensor *
                  enum activation act);
 void cuda_conv(struct backend *, const struct tensor *y, const struct tensor *x, struct conv *w,
                enum activation act, bool accumulate);
+void cuda_conv_add(struct backend *, const struct tensor *y, const struct tensor *z,
+                   const struct tensor *x, struct conv *w, enum activation act);
 void cuda_attention(struct backend *, const struct tensor *y, const struct tensor *q,
                     const struct tensor *k, const struct tensor *v, float scale,
                     const struct tensor *relative_bias);

@@ -363,7 +363,7 @@ static void shape_conv(struct dnn_conv_shape *s, const struct kernel_conv *conv)
 {
     *s = (struct dnn_conv_shape){
         .relu = conv->act == KERNEL_ACT_RELU,
-        .add = conv->accumulate,
+        .add = conv->add.data != NULL,
         .pad_before = {0, conv->pad[0], conv->pad[1]},
     };
     memcpy(s->x, conv->in, sizeof s->x);
@@ -382,9 +382,11 @@ bool dnn_conv(struct cuda_backend *c, const struct kernel_video *y, const struct
         return false;
     struct dnn_conv_shape s;
     shape_conv(&s, conv);
-    struct tensor sum = tensor_make(NULL, TENSOR_BF16, 4, s.y); /* with `add` the sum comes first */
+    /* No engine adds to what it writes: the sum comes first, and then to its place. */
+    bool in_place = s.add && conv->add.data == y->data;
+    struct tensor sum = tensor_make(NULL, TENSOR_BF16, 4, s.y);
     struct kernel_video to = *y;
-    if (s.add) {
+    if (in_place) {
         sum.data = cuda_scratch(c, SCRATCH_RESULT, tensor_bytes(&sum));
         if (!sum.data)
             return true;
@@ -392,8 +394,8 @@ bool dnn_conv(struct cuda_backend *c, const struct kernel_video *y, const struct
     }
     memcpy(s.x_stride, x->stride, sizeof s.x_stride);
     memcpy(s.y_stride, to.stride, sizeof s.y_stride);
-    memcpy(s.z_stride, y->stride, sizeof s.z_stride);
-    const void *data[] = {x->data, w, to.data, y->data};
+    memcpy(s.z_stride, conv->add.stride, sizeof s.z_stride);
+    const void *data[] = {x->data, w, to.data, conv->add.data};
     for (int i = 0; i < 4; i++)
         s.alignment[i] = alignment_of(data[i]);
     char key[KEY_SIZE];
@@ -404,10 +406,10 @@ bool dnn_conv(struct cuda_backend *c, const struct kernel_video *y, const struct
     bind(&binding, DNN_UID_BIAS, bias);
     bind(&binding, DNN_UID_Y, to.data);
     if (s.add)
-        bind(&binding, DNN_UID_Z, y->data);
+        bind(&binding, DNN_UID_Z, conv->add.data);
     if (!run(c, key, &s, NULL, &binding))
         return false;
-    if (s.add && !c->base.status) {
+    if (in_place && !c->base.status) {
         struct tensor out = sum;
         out.data = y->data;
         memcpy(out.stride, y->stride, sizeof y->stride);

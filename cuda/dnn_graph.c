@@ -140,6 +140,13 @@ static void *convolution(struct dnn_graph *g, const struct dnn_conv_shape *s, vo
     return operation;
 }
 
+/* One more tensor that only operations of the graph see. */
+static void *between(struct dnn_graph *g, struct description *d)
+{
+    d->uid++;
+    return tensor(g, d);
+}
+
 void dnn_build_conv(struct dnn_graph *graph, const struct dnn_api *api, void *handle,
                     const struct dnn_conv_shape *s)
 {
@@ -168,18 +175,15 @@ void dnn_build_conv(struct dnn_graph *graph, const struct dnn_api *api, void *ha
     sum.type = DNN_DATA_FLOAT;
     sum.is_virtual = true;
     sum.uid = 100;
-    void *last = tensor(g, &sum), *out = tensor(g, &y);
-    operation[count++] = convolution(g, s, tensor(g, &x), tensor(g, &filter), last);
-    void *biases = tensor(g, &bias), *next = out;
-    if (s->add || s->relu) {
-        sum.uid++;
-        next = tensor(g, &sum);
-    }
-    operation[count++] = pointwise(g, DNN_MODE_ADD, last, biases, next);
+    void *sums = between(g, &sum), *out = tensor(g, &y);
+    operation[count++] = convolution(g, s, tensor(g, &x), tensor(g, &filter), sums);
+    void *biased = s->add || s->relu ? between(g, &sum) : out;
+    operation[count++] = pointwise(g, DNN_MODE_ADD, sums, tensor(g, &bias), biased);
+    void *added = !s->add ? biased : s->relu ? between(g, &sum) : out;
     if (s->add) /* not in place: engines may write an output more than once */
-        operation[count++] = pointwise(g, DNN_MODE_ADD, next, tensor(g, &z), out);
-    else if (s->relu)
-        operation[count++] = pointwise(g, DNN_MODE_RELU, next, NULL, out);
+        operation[count++] = pointwise(g, DNN_MODE_ADD, biased, tensor(g, &z), added);
+    if (s->relu)
+        operation[count++] = pointwise(g, DNN_MODE_RELU, added, NULL, out);
     build(g, handle, count, operation);
 }
 

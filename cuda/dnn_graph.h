@@ -39,7 +39,7 @@ struct dnn_conv_shape {
     int64_t y[4], y_stride[3], z_stride[3];
     int64_t kernel[3], stride[3], pad_before[3], pad_after[3];
     int alignment[4]; /* bytes: of x, w, y, z */
-    bool relu, add;   /* add: y = z + conv(x) + bias */
+    bool relu, add;   /* y = relu(conv(x) + bias + z) */
 };
 
 struct dnn_attention_shape {

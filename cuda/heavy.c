@@ -78,6 +78,17 @@ static void run_conv(struct cuda_backend *c, const struct kernel_video *y,
         "conv");
 }
 
+/* Every other row and column, from the given ones on. */
+static struct kernel_video every_other(struct kernel_video y, int64_t row, int64_t column,
+                                       int64_t size)
+{
+    if (y.data)
+        y.data = (char *)y.data + (row * y.stride[1] + column * y.stride[2]) * size;
+    y.stride[1] *= 2;
+    y.stride[2] *= 2;
+    return y;
+}
+
 /* The four 2x2 convolutions that a 3x3 one over a blown-up picture is; see kernel_conv_fold(). */
 static void run_phases(struct cuda_backend *c, const struct kernel_video *y,
                        const struct kernel_video *x, struct conv *w, const struct kernel_conv *conv)
@@ -86,24 +97,23 @@ static void run_phases(struct cuda_backend *c, const struct kernel_video *y,
     int64_t size = (int64_t)tensor_type_size(weights->type);
     for (int phase = 0; phase < 4 && !c->base.status; phase++) {
         int64_t row = phase / 2, column = phase % 2;
-        struct kernel_video to = *y;
+        struct kernel_video to = every_other(*y, row, column, size);
         struct kernel_conv part = *conv;
+        part.add = every_other(conv->add, row, column, size);
         part.upsample = false;
         part.kernel[1] = part.kernel[2] = 2;
         part.pad[0] = 1 - row;
         part.pad[1] = 1 - column;
         part.out[1] /= 2;
         part.out[2] /= 2;
-        to.data = (char *)to.data + (row * to.stride[1] + column * to.stride[2]) * size;
-        to.stride[1] *= 2;
-        to.stride[2] *= 2;
         run_conv(c, &to, x, weights,
                  (const char *)weights->folded + phase * 4 * w->co * w->kt * w->ci * size, &part);
     }
 }
 
-void cuda_conv(struct backend *b, const struct tensor *y, const struct tensor *x, struct conv *w,
-               enum activation act, bool accumulate)
+/* add NULL: nothing */
+static void convolve(struct backend *b, const struct tensor *y, const struct tensor *add,
+                     const struct tensor *x, struct conv *w, enum activation act)
 {
     struct cuda_backend *c = cuda_of(b);
     const struct cuda_weights *weights = w->impl;
@@ -113,9 +123,10 @@ void cuda_conv(struct backend *b, const struct tensor *y, const struct tensor *x
         .stride = {w->desc.stride_t, w->desc.stride, w->desc.stride},
         .pad = {w->desc.pad_before, w->desc.pad_before},
         .upsample = w->desc.upsample,
-        .accumulate = accumulate,
         .act = (enum kernel_act)act,
     };
+    if (add)
+        conv.add = cuda_video(add);
     memcpy(conv.in, x->shape, sizeof conv.in);
     memcpy(conv.out, y->shape, sizeof conv.out);
     if (!tensor_count(y))
@@ -124,6 +135,18 @@ void cuda_conv(struct backend *b, const struct tensor *y, const struct tensor *x
         run_phases(c, &to, &from, w, &conv);
     else
         run_conv(c, &to, &from, weights, weights->data, &conv);
+}
+
+void cuda_conv(struct backend *b, const struct tensor *y, const struct tensor *x, struct conv *w,
+               enum activation act, bool accumulate)
+{
+    convolve(b, y, accumulate ? y : NULL, x, w, act);
+}
+
+void cuda_conv_add(struct backend *b, const struct tensor *y, const struct tensor *z,
+                   const struct tensor *x, struct conv *w, enum activation act)
+{
+    convolve(b, y, z, x, w, act);
 }
 
 /* ---- attention ------------------------------------------------------------------------------ */

@@ -243,7 +243,7 @@ cudaError_t kernel_linear(const struct kernel_rows *y, const struct kernel_rows 
                           const struct kernel_rows *w, const float *bias, int64_t rows, int64_t n,
                           int64_t k, enum kernel_act act, cudaStream_t stream);
 
-/* y [To, Ho, Wo, Co] = act(conv(x) + bias), or y + conv(x) + bias with `accumulate`. */
+/* y [To, Ho, Wo, Co] = act(conv(x) + bias + add). */
 struct kernel_conv {
     int64_t in[4];  /* T, H, W, C of x, as it lies */
     int64_t out[4]; /* To, Ho, Wo, Co */
@@ -251,7 +251,7 @@ struct kernel_conv {
     int64_t stride[3]; /* time, rows, columns */
     int64_t pad[2];    /* rows of zeros above, columns left; what is missing below is zero too */
     bool upsample;     /* x is read as blown up to twice its height and width */
-    bool accumulate;
+    struct kernel_video add; /* shaped as y and of its type, and may be it; data NULL: nothing */
     enum kernel_act act;
 };
 

@@ -164,7 +164,9 @@ struct backend_ops {
     /* Of backends that can have FP8. */
     void (*quantise)(struct backend *, const struct tensor *y, const struct tensor *x);
 
-    /* Optional; NULL: composed from the above. */
+    /* Optional; NULL: composed from the above. conv_add: y = act(z + conv(x)), y not being z. */
+    void (*conv_add)(struct backend *, const struct tensor *y, const struct tensor *z,
+                     const struct tensor *x, struct conv *w, enum activation act);
     void (*rms_norm_rope)(struct backend *, const struct tensor *y, const struct tensor *x,
                           const struct tensor *gain, float eps, const struct rope_tables *tables);
     void (*attention_held)(struct backend *, const struct tensor *y, const struct tensor *q,
@@ -332,6 +334,11 @@ void op_linear(struct backend *b, struct tensor y, struct tensor x, struct linea
  * ACT_NONE). Both of compute type; frames may be strided, each frame is contiguous. */
 void op_conv(struct backend *b, struct tensor y, struct tensor x, struct conv *w,
              enum activation act, bool accumulate);
+
+/* act(z + conv(x)), act ACT_NONE or ACT_RELU: into z, or into y where the backend writes a sum beside
+ * what it adds to. Which of them. Shapes as op_conv; y and z apart, contiguous. */
+struct tensor op_conv_add(struct backend *b, struct tensor y, struct tensor z, struct tensor x,
+                          struct conv *w, enum activation act);
 
 /* y [Lq, H, D] = softmax(q k^T * scale + bias) v for each head; k, v [Lk, H, D]. All of one type,
  * either; token and head strides free. relative_bias: f32 [H, Lq + Lk - 1], entry j - i + Lq - 1 for

@@ -71,24 +71,55 @@ static double conv_flops(const struct tensor *y, const struct conv *w)
     return 2 * (double)tensor_count(y) * (double)(w->ci * w->kt) * kh * kw;
 }
 
+static bool is_conv(const struct backend *b, const struct tensor *y, const struct tensor *x,
+                    const struct conv *w)
+{
+    int pad = w->desc.pad_before + w->desc.pad_after, up = w->desc.upsample ? 2 : 1;
+    return computable(y) && computable(x) && w->impl && y->dims == 4 && x->dims == 4 &&
+           x->shape[3] == w->ci && y->shape[3] == w->co &&
+           y->shape[0] == conv_length(x->shape[0], 0, w->kt, w->desc.stride_t) &&
+           y->shape[1] == conv_length(up * x->shape[1], pad, w->kh, w->desc.stride) &&
+           y->shape[2] == conv_length(up * x->shape[2], pad, w->kw, w->desc.stride) &&
+           x->type == b->compute && y->type == b->compute && dense_frames(x) && dense_frames(y);
+}
+
 void op_conv(struct backend *b, struct tensor y, struct tensor x, struct conv *w,
              enum activation act, bool accumulate)
 {
     if (!backend_ready(b))
         return;
-    int pad = w->desc.pad_before + w->desc.pad_after, up = w->desc.upsample ? 2 : 1;
-    REQUIRE("conv", y, x, computable(&y) && computable(&x) && w->impl);
-    REQUIRE("conv", y, x, y.dims == 4 && x.dims == 4);
-    REQUIRE("conv", y, x, x.shape[3] == w->ci && y.shape[3] == w->co);
-    REQUIRE("conv", y, x, y.shape[0] == conv_length(x.shape[0], 0, w->kt, w->desc.stride_t));
-    REQUIRE("conv", y, x, y.shape[1] == conv_length(up * x.shape[1], pad, w->kh, w->desc.stride));
-    REQUIRE("conv", y, x, y.shape[2] == conv_length(up * x.shape[2], pad, w->kw, w->desc.stride));
-    REQUIRE("conv", y, x, x.type == b->compute && y.type == b->compute);
-    REQUIRE("conv", y, x, dense_frames(&x) && dense_frames(&y));
+    REQUIRE("conv", y, x, is_conv(b, &y, &x, w));
     REQUIRE("conv", y, x, !accumulate || act == ACT_NONE);
     double begun = op_begin(b);
     b->ops->conv(b, &y, &x, w, act, accumulate);
     op_end(b, OP_CONV, begun, conv_flops(&y, w));
+}
+
+static void add_beside(struct backend *b, struct tensor y, struct tensor z, struct tensor x,
+                       struct conv *w, enum activation act)
+{
+    if (!backend_ready(b))
+        return;
+    REQUIRE("conv_add", y, x, is_conv(b, &y, &x, w));
+    REQUIRE("conv_add", y, z, is_conv(b, &z, &x, w) && y.data != z.data);
+    REQUIRE("conv_add", y, z, tensor_is_contiguous(&y) && tensor_is_contiguous(&z));
+    REQUIRE("conv_add", y, x, act == ACT_NONE || act == ACT_RELU);
+    double begun = op_begin(b);
+    b->ops->conv_add(b, &y, &z, &x, w, act);
+    op_end(b, OP_CONV, begun, conv_flops(&y, w));
+}
+
+struct tensor op_conv_add(struct backend *b, struct tensor y, struct tensor z, struct tensor x,
+                          struct conv *w, enum activation act)
+{
+    if (b->ops->conv_add) {
+        add_beside(b, y, z, x, w, act);
+        return y;
+    }
+    op_conv(b, z, x, w, ACT_NONE, true);
+    if (act != ACT_NONE)
+        op_activate(b, z, z, act);
+    return z;
 }
 
 void op_attention(struct backend *b, struct tensor y, struct tensor q, struct tensor k,

@@ -23,23 +23,26 @@ struct video_shape vae_run_residual(struct video_stream *stream, struct vae_resi
     struct video_shape out = shape;
     out.c = block->conv1.co;
     struct tensor x = video_view(s, &s->x, shape), a = video_view(s, &s->a, out);
+    struct tensor z = x, y = a;
 
     struct tensor in = video_input(s, shape, HISTORY);
     vae_norm(s, tensor_slice(in, 0, HISTORY, shape.t), x, block->gain1, ACT_SILU);
-    video_causal(s, a, in, &block->conv1, ACT_NONE, false);
+    video_causal(s, a, in, &block->conv1);
 
     in = video_input(s, out, HISTORY);
     vae_norm(s, tensor_slice(in, 0, HISTORY, shape.t), a, block->gain2, ACT_SILU);
+    if (s->planning)
+        return out;
     if (block->shortcut.n) {
         int64_t rows = shape.t * shape.h * shape.w;
-        if (!s->planning)
-            op_linear(s->b, tensor_reshape(a, SHAPE(rows, out.c)),
-                      tensor_reshape(x, SHAPE(rows, shape.c)), &block->shortcut, ACT_NONE);
-        video_causal(s, a, in, &block->conv2, ACT_NONE, true);
-        video_swap(s);
-    } else {
-        video_causal(s, x, in, &block->conv2, ACT_NONE, true);
+        op_linear(s->b, tensor_reshape(a, SHAPE(rows, out.c)),
+                  tensor_reshape(x, SHAPE(rows, shape.c)), &block->shortcut, ACT_NONE);
+        z = a;
+        y = video_view(s, &s->x, out);
     }
+    if (op_conv_add(s->b, y, z, in, &block->conv2, ACT_NONE).data == a.data)
+        video_swap(s);
+    video_keep(s, in);
     return out;
 }
 

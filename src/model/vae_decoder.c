@@ -32,7 +32,7 @@ static struct video_shape double_time(struct video_stream *s, struct vae_resampl
     struct tensor later = tensor_reshape(tensor_slice(pairs, 1, 1, 1),
                                          SHAPE(shape.t, shape.h, shape.w, shape.c));
     op_conv(s->b, earlier, in, &block->time[0], ACT_NONE, false);
-    video_causal(s, later, in, &block->time[1], ACT_NONE, false);
+    video_causal(s, later, in, &block->time[1]);
     video_swap(s);
     return out;
 }
@@ -69,7 +69,7 @@ static void walk(struct decoder *d, struct tensor latents, struct tensor pixels,
                                  SHAPE(rows, LATENT_CHANNELS)),
                   tensor_reshape(latents, SHAPE(rows, LATENT_CHANNELS)), &half->latent, ACT_NONE);
     shape.c = half->first.co;
-    video_causal(s, video_view(s, &s->x, shape), in, &half->first, ACT_NONE, false);
+    video_causal(s, video_view(s, &s->x, shape), in, &half->first);
 
     shape = vae_run_residual(s, &half->middle[0], shape);
     vae_run_attention(s, &half->attention, shape);
@@ -82,7 +82,7 @@ static void walk(struct decoder *d, struct tensor latents, struct tensor pixels,
     in = video_input(s, shape, TIME_HISTORY);
     vae_norm(s, tensor_slice(in, 0, TIME_HISTORY, shape.t), video_view(s, &s->x, shape),
              half->head_gain, ACT_SILU);
-    video_causal(s, pixels, in, &half->head, ACT_NONE, false);
+    video_causal(s, pixels, in, &half->head);
 }
 
 /* What goes through the network together. */

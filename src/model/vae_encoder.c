@@ -32,7 +32,7 @@ static struct video_shape halve_time(struct video_stream *s, struct vae_resample
     struct tensor in = video_input(s, shape, TIME_HISTORY);
     if (!s->planning)
         op_copy(s->b, tensor_slice(in, 0, TIME_HISTORY, shape.t), x);
-    video_causal(s, video_view(s, &s->a, out), in, &block->time[0], ACT_NONE, false);
+    video_causal(s, video_view(s, &s->a, out), in, &block->time[0]);
     if (!s->planning)
         video_swap(s);
     return out;
@@ -61,7 +61,7 @@ static void walk(struct encoder *e, struct tensor pixels, struct tensor latent, 
     if (!s->planning)
         op_copy(s->b, tensor_slice(in, 0, HISTORY, shape.t), pixels);
     shape.c = half->first.co;
-    video_causal(s, video_view(s, &s->x, shape), in, &half->first, ACT_NONE, false);
+    video_causal(s, video_view(s, &s->x, shape), in, &half->first);
     for (int i = 0; i < half->stages; i++) {
         struct vae_stage *stage = &half->stage[i];
         shape = stage->is_resample ? downsample(s, &stage->resample, shape, first)
@@ -76,7 +76,7 @@ static void walk(struct encoder *e, struct tensor pixels, struct tensor latent, 
              ACT_SILU);
     shape.c = 2 * LATENT_CHANNELS;
     struct tensor mu = video_view(s, &s->a, shape);
-    video_causal(s, mu, in, &half->head, ACT_NONE, false);
+    video_causal(s, mu, in, &half->head);
     if (s->planning)
         return;
     int64_t rows = shape.h * shape.w;

@@ -88,7 +88,7 @@ static void plan_input(struct video_stream *s, struct video_shape whole, int his
     const int64_t shape[] = {whole.t, whole.h, whole.w, whole.c};
     if (s->causals == s->capacity) {
         int capacity = s->capacity ? 2 * s->capacity : 64;
-        struct video_causal *more = realloc(s->causal, (size_t)capacity * sizeof *more);
+        struct causal_input *more = realloc(s->causal, (size_t)capacity * sizeof *more);
         if (!more) {
             backend_fail(s->b, UNREEL_ENOMEM, "VAE: out of host memory");
             return;
@@ -96,8 +96,8 @@ static void plan_input(struct video_stream *s, struct video_shape whole, int his
         s->causal = more;
         s->capacity = capacity;
     }
-    struct video_causal *causal = &s->causal[s->causals++];
-    *causal = (struct video_causal){0};
+    struct causal_input *causal = &s->causal[s->causals++];
+    *causal = (struct causal_input){0};
     if (s->b->decode_apart) {
         causal->in = arena_tensor(&s->arena, s->b->compute, 4, shape);
         causal->history = tensor_slice(causal->in, 0, 0, history);
@@ -118,7 +118,7 @@ struct tensor video_input(struct video_stream *stream, struct video_shape shape,
         plan_input(s, whole, history);
         return tensor_make(NULL, s->b->compute, SHAPE(whole.t, whole.h, whole.w, whole.c));
     }
-    const struct video_causal *causal = &s->causal[s->cursor];
+    const struct causal_input *causal = &s->causal[s->cursor];
     if (causal->in.data)
         return tensor_slice(causal->in, 0, 0, whole.t);
     struct tensor in = tensor_make(s->in.data, s->b->compute,
@@ -133,7 +133,7 @@ void video_keep(struct video_stream *stream, struct tensor in)
     struct video_stream *s = stream;
     if (s->planning)
         return;
-    const struct video_causal *causal = &s->causal[s->cursor++];
+    const struct causal_input *causal = &s->causal[s->cursor++];
     int64_t frames = causal->history.shape[0], fresh = in.shape[0] - frames;
     for (int64_t i = 0, run; i < frames; i += run) {
         run = causal->in.data && fresh < frames - i ? fresh : frames - i;
@@ -142,11 +142,10 @@ void video_keep(struct video_stream *stream, struct tensor in)
     }
 }
 
-void video_causal(struct video_stream *stream, struct tensor y, struct tensor in, struct conv *conv,
-                  enum activation act, bool accumulate)
+void video_causal(struct video_stream *stream, struct tensor y, struct tensor in, struct conv *conv)
 {
     if (stream->planning)
         return;
-    op_conv(stream->b, y, in, conv, act, accumulate);
+    op_conv(stream->b, y, in, conv, ACT_NONE, false);
     video_keep(stream, in);
 }

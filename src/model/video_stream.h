@@ -10,7 +10,7 @@
 #include "backend/recorder.h"
 
 /* A causal convolution's. */
-struct video_causal {
+struct causal_input {
     struct tensor in;      /* [kt - 1 + t, h, w, Ci] for the most frames; data NULL: the shared one */
     struct tensor history; /* [kt - 1, h, w, Ci]: the front of `in`, or on its own */
 };
@@ -28,7 +28,7 @@ struct video_stream {
     struct tensor qkv, mix; /* attention */
     struct tensor zero;     /* one element */
     int64_t x_max, in_max, qkv_max; /* elements */
-    struct video_causal *causal; /* in order of use */
+    struct causal_input *causal; /* in order of use */
     int causals, capacity, cursor;
 };
 
@@ -59,7 +59,7 @@ struct tensor video_view(struct video_stream *stream, struct tensor *buffer, str
 struct tensor video_input(struct video_stream *stream, struct video_shape shape, int history);
 void video_keep(struct video_stream *stream, struct tensor in);
 
-/* A convolution of `in` alone, then video_keep. */
-void video_causal(struct video_stream *stream, struct tensor y, struct tensor in, struct conv *conv,
-                  enum activation act, bool accumulate);
+/* A convolution of `in`, the only one, then video_keep. */
+void video_causal(struct video_stream *stream, struct tensor y, struct tensor in,
+                  struct conv *conv);
 void video_swap(struct video_stream *stream); /* a becomes x */

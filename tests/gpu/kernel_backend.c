@@ -323,6 +323,8 @@ static void run_phases(struct backend *b, const struct tensor *y, const struct k
             (char *)to.data + (size_t)(phase / 2 * to.stride[1] + phase % 2 * to.stride[2]) * size;
         to.stride[1] *= 2;
         to.stride[2] *= 2;
+        if (part.add.data)
+            part.add = to;
         check(b,
               kernel_conv(&to, from,
                           (char *)weights->folded +
@@ -342,9 +344,10 @@ static void conv(struct backend *b, const struct tensor *y, const struct tensor 
         .stride = {w->desc.stride_t, w->desc.stride, w->desc.stride},
         .pad = {w->desc.pad_before, w->desc.pad_before},
         .upsample = w->desc.upsample,
-        .accumulate = accumulate,
         .act = (enum kernel_act)act,
     };
+    if (accumulate)
+        conv.add = to;
     memcpy(conv.in, x->shape, sizeof conv.in);
     memcpy(conv.out, y->shape, sizeof conv.out);
     if (folds(w))

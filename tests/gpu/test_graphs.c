@@ -74,6 +74,7 @@ static const struct example examples[] = {
     {"vae head", 6, 480, 832, 96, 3, 3, 3, 3, 1, 1, 1, 0, false, false},
     {"vae encoder, halved", 4, 480, 832, 96, 96, 1, 3, 3, 2, 0, 1, 0, false, false},
     {"taehv, relu", 4, 240, 416, 64, 64, 1, 3, 3, 1, 1, 1, 0, true, false},
+    {"taehv, added, relu", 4, 240, 416, 64, 64, 1, 3, 3, 1, 1, 1, 0, true, true},
 };
 
 static void shape(const struct example *e, struct dnn_conv_shape *s)

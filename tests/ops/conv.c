@@ -4,7 +4,7 @@
 struct example {
     int64_t t, h, w, ci, co, kt, kh, kw;
     int stride_t, stride, before, after;
-    bool upsample, biased, accumulate;
+    bool upsample, biased, accumulate, beside; /* beside: op_conv_add, with accumulate */
     enum activation act;
 };
 
@@ -138,11 +138,18 @@ static void check(struct ops *ops, struct example e, enum fill fill, enum tensor
     snprintf(what, sizeof what,
              "conv [%d, %d, %d, %d] -> %d, kernel %d %d %d, stride %d %d%s%s, %s", (int)e.t,
              (int)e.h, (int)e.w, (int)e.ci, (int)e.co, (int)e.kt, (int)e.kh, (int)e.kw, e.stride_t,
-             e.stride, e.upsample ? ", upsample" : "", e.accumulate ? ", accumulate" : "",
+             e.stride, e.upsample ? ", upsample" : "", e.beside ? ", beside" : e.accumulate ? ", accumulate" : "",
              fill_name(fill));
+    struct ops_tensor spare = ops_output(ops, compute, layout, 4, shape);
     for (int times = 0; times < 2; times++) {
-        op_conv(ops->b, y.t, x.t, &conv, e.act, e.accumulate);
-        ops_compare(ops, what, &y, want, tolerance);
+        struct tensor sum = y.t;
+        if (e.beside)
+            sum = op_conv_add(ops->b, spare.t, y.t, x.t, &conv, e.act);
+        else
+            op_conv(ops->b, y.t, x.t, &conv, e.act, e.accumulate);
+        ops_compare(ops, what, sum.data == y.t.data ? &y : &spare, want, tolerance);
+        if (sum.data != y.t.data) /* what was added is as it was */
+            ops_compare_exact(ops, what, &y, y.value);
         ops_set(ops, &y, y.value);
     }
     backend_conv_finish(ops->b, &conv);
@@ -170,6 +177,11 @@ static void test_all(struct ops *ops)
         {1, 5, 6, 3, 64, 1, 3, 3, 1, 1, 1, 1, .biased = true},
         {3, 12, 20, 20, 40, 3, 3, 3, 1, 1, 1, 1, .biased = true},
         {1, 16, 16, 64, 64, 1, 3, 3, 1, 1, 1, 1, .biased = true, .accumulate = true},
+        {4, 9, 11, 32, 16, 3, 3, 3, 1, 1, 1, 1, .accumulate = true, .beside = true},
+        {2, 7, 6, 24, 24, 1, 3, 3, 1, 1, 1, 1, .biased = true, .accumulate = true, .beside = true,
+         .act = ACT_RELU},
+        {1, 4, 5, 8, 6, 1, 3, 3, 1, 1, 1, 1, .upsample = true, .biased = true, .accumulate = true,
+         .beside = true},
     };
     for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++) {
         check(ops, examples[i], FILL_NORMAL, TENSOR_F32);

@@ -77,6 +77,16 @@ static void rec_conv(struct backend *b, const struct tensor *y, const struct ten
     real->conv(b, y, x, w, act, accumulate);
 }
 
+/* Counts as the convolution onto its result that it stands for, and the activation behind it. */
+static void rec_conv_add(struct backend *b, const struct tensor *y, const struct tensor *z,
+                         const struct tensor *x, struct conv *w, enum activation act)
+{
+    note("conv", y, x, named("%d add %d", ACT_NONE, true));
+    if (act != ACT_NONE)
+        note("activate", y, y, named("%d", act, 0));
+    real->conv_add(b, y, z, x, w, act);
+}
+
 static void rec_attention(struct backend *b, const struct tensor *y, const struct tensor *q,
                           const struct tensor *k, const struct tensor *v, float scale,
                           const struct tensor *relative_bias)
@@ -213,6 +223,7 @@ static const struct backend_ops *recorder(void)
     ops.activate = rec_activate;
     ops.linear = rec_linear;
     ops.conv = rec_conv;
+    ops.conv_add = real->conv_add ? rec_conv_add : NULL;
     ops.attention = rec_attention;
     ops.rms_norm = rec_rms_norm;
     ops.layer_norm = rec_layer_norm;
