@@ -160,6 +160,7 @@ static int read_without(bool *wanted, const char *list, const unreel_log *log)
     static const char *const names[] = {
         [PART_GRAPHS] = "graphs",
         [PART_FUSED] = "fused",
+        [PART_BESIDE] = "beside",
         [PART_LENGTHS] = "lengths",
         [PART_DNN] = "cudnn",
         [PART_LT] = "cublaslt",
@@ -174,8 +175,8 @@ static int read_without(bool *wanted, const char *list, const unreel_log *log)
             part++;
         if (part == PARTS)
             return log_error(log, UNREEL_EINVAL,
-                             "device_without: %.*s: not one of graphs, fused, lengths, cudnn, "
-                             "cublaslt",
+                             "device_without: %.*s: not one of graphs, fused, beside, lengths, "
+                             "cudnn, cublaslt",
                              (int)length, list);
         wanted[part] = false;
     }
@@ -208,8 +209,13 @@ static int open_device(struct cuda_backend *c, const struct backend_config *conf
     if (refused < 0)
         return refused;
     leave_out(&c->ops, wanted);
+    int least = 0, greatest = 0;
     if (!cuda_check(c, cudaSetDevice(0), "device") ||
-        !cuda_check(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "stream"))
+        !cuda_check(c, cudaDeviceGetStreamPriorityRange(&least, &greatest), "stream") ||
+        !cuda_check(c,
+                    cudaStreamCreateWithPriority(&c->stream, cudaStreamNonBlocking,
+                                                 config->beside ? greatest : least),
+                    "stream"))
         return c->base.status;
     int code = cuda_memory_open(c);
     if (code < 0)
@@ -219,6 +225,7 @@ static int open_device(struct cuda_backend *c, const struct backend_config *conf
         return c->base.status;
     c->base.decode_frames = total >= DECODE_WIDE_BYTES ? 3 : 1;
     c->base.decode_apart = total >= DECODE_APART_BYTES;
+    c->base.beside = wanted[PART_BESIDE] && total >= DECODE_WIDE_BYTES;
     if (config->cache)
         c->choices = choices_open(config->cache, &c->base.log);
     if (wanted[PART_LT])
@@ -252,7 +259,8 @@ static int cuda_open(struct backend **backend, const struct backend_config *conf
         cuda_close(&c->base);
         return code;
     }
-    log_info(log, "cuda: %s", c->device);
+    if (!config->beside)
+        log_info(log, "cuda: %s", c->device);
     *backend = &c->base;
     return 0;
 }

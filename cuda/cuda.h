@@ -7,7 +7,8 @@
  * libraries are optional and loaded at run time; choices.c keeps on disk what measured fastest;
  * record.c makes graphs.
  *
- * Everything is queued on one stream. Device 0 is used; CUDA_VISIBLE_DEVICES chooses which that is.
+ * Everything is queued on one stream; a second backend has a second one, and shares nothing with the
+ * first but the device (backend_config.beside). Device 0 is used; CUDA_VISIBLE_DEVICES chooses which that is.
  * After the first chunk of a session nothing is allocated: scratch memory only grows. */
 #pragma once
 
@@ -67,6 +68,7 @@ struct cuda_backend {
 enum cuda_part {
     PART_GRAPHS,  /* "graphs": operations are launched one by one */
     PART_FUSED,   /* "fused": fused operations are composed of others */
+    PART_BESIDE,  /* "beside": decoding waits for denoising and the other way round */
     PART_LENGTHS, /* "lengths": a plan of attention for each number of keys */
     PART_DNN,     /* "cudnn": plain kernels */
     PART_LT,      /* "cublaslt": plain kernels */

@@ -236,6 +236,7 @@ struct backend {
     int decode_frames; /* latent frames that a decoder best takes at once, from 1 */
     bool decode_apart; /* there is memory for an input of each of its convolutions: video_stream.h */
     struct op_profile *profile; /* operations are timed one by one (and waited for); NULL: not */
+    bool beside; /* another one of this device may work beside it, in a thread of its own */
     uint64_t bytes, bytes_peak; /* allocated through alloc() */
     uint64_t arenas;            /* that there were */
 };
@@ -247,6 +248,7 @@ struct backend_config {
     const char *cache;  /* folder that keeps which algorithms measured fastest; NULL: none */
     const char *module; /* path of the CUDA backend; NULL: searched for */
     const char *without; /* parts that it does without, see cuda/cuda.h; NULL: none */
+    bool beside;         /* it is to work beside an open one of the same device, and to come first */
 };
 
 /* Opens a device. "auto" takes CUDA where it works and else the CPU, with one line that says so. */

@@ -82,7 +82,7 @@ const struct option option_table[] = {
       MODEL}},
     {{"device_without", STRING, NULL, NO_LIMIT, NULL, NULL,
       "Parts of the CUDA backend to do without, separated by commas, to find out which is at fault: "
-      "graphs, fused, lengths, cudnn, cublaslt.",
+      "graphs, fused, beside, lengths, cudnn, cublaslt.",
       MODEL}},
 
     {{"num_output_frames", INT, "21", 0, 1000000000, NULL, "latent frames",

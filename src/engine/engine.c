@@ -13,7 +13,8 @@ struct light {
     struct taehv *taehv;
 };
 
-static int open_backend(struct unreel_engine *engine, const unreel_options *options)
+static int open_backend(struct backend **backend, const unreel_options *options, bool beside,
+                        const unreel_log *log)
 {
     const struct backend_config config = {
         .device = options_text(options, "device"),
@@ -21,8 +22,18 @@ static int open_backend(struct unreel_engine *engine, const unreel_options *opti
         .threads = (int)options_int(options, "threads"),
         .cache = options_text(options, "device_cache"),
         .without = options_text(options, "device_without"),
+        .beside = beside,
     };
-    return backend_open(&engine->backend, &config, &engine->log);
+    return backend_open(backend, &config, log);
+}
+
+static int open_backends(struct unreel_engine *engine, const unreel_options *options)
+{
+    int code = open_backend(&engine->backend, options, false, &engine->log);
+    engine->decoder = engine->backend;
+    if (code == 0 && engine->backend->beside)
+        code = open_backend(&engine->decoder, options, true, &engine->log);
+    return code;
 }
 
 /* The generator: the checkpoint if one is named, else the folder's base weights. */
@@ -58,13 +69,13 @@ static int open_all(struct unreel_engine *engine, const unreel_options *options)
         return log_error(log, UNREEL_EINVAL, "no model folder given");
     int code = model_folder_find(&engine->folder, model, log);
     if (code == 0)
-        code = open_backend(engine, options);
+        code = open_backends(engine, options);
     if (code == 0)
         code = open_transformer(engine, options);
     if (code == 0)
         code = weights_open(&engine->vae_weights, engine->folder.vae, NULL, log);
     if (code == 0)
-        code = vae_open(&engine->vae, engine->backend, engine->vae_weights, log);
+        code = vae_open(&engine->vae, engine->decoder, engine->vae_weights, log);
     if (code == 0 && engine->folder.text)
         code = text_encoder_open(&engine->text, engine->backend, engine->folder.text, log);
     if (code == 0 && engine->text &&
@@ -93,11 +104,14 @@ static void engine_free(struct unreel_engine *engine)
     tokenizer_close(engine->tokenizer);
     vae_close(engine->vae);
     transformer_close(&engine->transformer);
+    if (engine_decodes_beside(engine))
+        backend_close(engine->decoder);
     backend_close(engine->backend);
     weights_close(engine->vae_weights);
     weights_close(engine->transformer_weights);
     model_folder_finish(&engine->folder);
     pthread_mutex_destroy(&engine->device);
+    pthread_mutex_destroy(&engine->decoder_device);
     free(engine);
 }
 
@@ -110,6 +124,7 @@ int unreel_engine_open(unreel_engine **engine, const unreel_options *options)
         free(e);
         return log_error(log, UNREEL_ENOMEM, "engine: out of memory");
     }
+    pthread_mutex_init(&e->decoder_device, NULL);
     atomic_init(&e->refs, 1);
     if (log)
         e->log = *log;
@@ -144,21 +159,48 @@ void unreel_engine_close(unreel_engine *engine)
         engine_free(engine);
 }
 
+static void take(pthread_mutex_t *device, struct backend *backend, const atomic_bool *cancel,
+                 const unreel_log *log)
+{
+    pthread_mutex_lock(device);
+    backend->cancel = cancel;
+    backend->log = *log;
+}
+
+static int give_back(pthread_mutex_t *device, struct backend *backend, const unreel_log *log)
+{
+    int code = backend_status(backend);
+    backend->cancel = NULL;
+    backend->log = *log;
+    backend_clear(backend);
+    pthread_mutex_unlock(device);
+    return code;
+}
+
 void engine_lock(struct unreel_engine *engine, const atomic_bool *cancel, const unreel_log *log)
 {
-    pthread_mutex_lock(&engine->device);
-    engine->backend->cancel = cancel;
-    engine->backend->log = *log;
+    take(&engine->device, engine->backend, cancel, log);
 }
 
 int engine_unlock(struct unreel_engine *engine)
 {
-    int code = backend_status(engine->backend);
-    engine->backend->cancel = NULL;
-    engine->backend->log = engine->log;
-    backend_clear(engine->backend);
-    pthread_mutex_unlock(&engine->device);
-    return code;
+    return give_back(&engine->device, engine->backend, &engine->log);
+}
+
+static pthread_mutex_t *decoder_device(struct unreel_engine *engine)
+{
+    return engine_decodes_beside(engine) ? &engine->decoder_device : &engine->device;
+}
+
+void engine_lock_decoder(struct unreel_engine *engine, const atomic_bool *cancel,
+                         const unreel_log *log)
+{
+    take(decoder_device(engine), engine->decoder, cancel, log);
+}
+
+int engine_unlock_decoder(struct unreel_engine *engine)
+{
+    return give_back(decoder_device(engine), engine->decoder, &engine->log);
 }
 
 int engine_tokenizer(struct unreel_engine *engine, const unreel_log *log)
@@ -219,7 +261,7 @@ int engine_light(struct taehv **taehv, struct unreel_engine *engine, const char 
     }
     int code = weights_open(&light->weights, path, NULL, log);
     if (code == 0)
-        code = taehv_open(&light->taehv, engine->backend, light->weights, log);
+        code = taehv_open(&light->taehv, engine->decoder, light->weights, log);
     if (code < 0) {
         light_free(light);
         return code;

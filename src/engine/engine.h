@@ -17,6 +17,8 @@ struct unreel_engine {
     unreel_log log;
     pthread_mutex_t device; /* held by whoever works on the device, a step at a time */
     struct backend *backend;
+    pthread_mutex_t decoder_device; /* likewise, of `decoder` where that is another */
+    struct backend *decoder; /* of the VAE and the decoders: the same, or one that works beside it */
     struct model_folder folder;
     struct weights *transformer_weights, *vae_weights;
     struct transformer transformer;
@@ -38,6 +40,17 @@ void engine_lock(struct unreel_engine *engine, const atomic_bool *cancel, const 
 /* Gives it back in working order, and returns the status the session's operations left. */
 int engine_unlock(struct unreel_engine *engine);
 
+/* The same for VAE and decoders. Never with the device taken, which may be the same. */
+void engine_lock_decoder(struct unreel_engine *engine, const atomic_bool *cancel,
+                         const unreel_log *log);
+int engine_unlock_decoder(struct unreel_engine *engine);
+
+/* Whether the two are taken by two threads at once. */
+static inline bool engine_decodes_beside(const struct unreel_engine *engine)
+{
+    return engine->decoder != engine->backend;
+}
+
 /* Opens the tokenizer if it is not open yet. With the device taken. */
 int engine_tokenizer(struct unreel_engine *engine, const unreel_log *log);
 
@@ -50,6 +63,6 @@ int engine_tokenize(struct unreel_engine *engine, const char *prompt, int32_t **
 int engine_encode(struct unreel_engine *engine, const int32_t *ids, int count, struct tensor embeds);
 
 /* The light decoder ("decoder_path", NULL: the model folder's), opened when its file is first asked
- * for. With the device taken. */
+ * for. With the decoders' device taken. */
 int engine_light(struct taehv **light, struct unreel_engine *engine, const char *path,
                  const unreel_log *log);

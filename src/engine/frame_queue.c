@@ -45,6 +45,8 @@ enum frame_queue_result frame_queue_push(struct frame_queue *queue, unreel_frame
     pthread_mutex_lock(&queue->lock);
     while (queue->count == queue->capacity && !queue->stopped && !queue->hurried)
         pthread_cond_wait(&queue->changed, &queue->lock);
+    if (queue->expected)
+        queue->expected--;
     if (queue->stopped) {
         result = FRAME_STOPPED;
     } else if (queue->count == queue->capacity) {
@@ -58,6 +60,23 @@ enum frame_queue_result frame_queue_push(struct frame_queue *queue, unreel_frame
     if (result != FRAME_QUEUED)
         unreel_frame_unref(frame);
     return result;
+}
+
+void frame_queue_expect(struct frame_queue *queue, int frames)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->expected = frames;
+    pthread_cond_broadcast(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+void frame_queue_wait(struct frame_queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    while (queue->count + queue->expected > queue->capacity && !queue->stopped &&
+           !queue->hurried && !queue->end)
+        pthread_cond_wait(&queue->changed, &queue->lock);
+    pthread_mutex_unlock(&queue->lock);
 }
 
 void frame_queue_hurry(struct frame_queue *queue, bool hurried)

@@ -10,6 +10,7 @@ struct frame_queue {
     pthread_cond_t changed;
     unreel_frame **ring;
     int capacity, first, count;
+    int expected; /* frames that somebody makes now */
     bool stopped; /* pushes are refused: nobody will take what they bring */
     bool hurried; /* pushes do not wait for room */
     int end;      /* 0 while frames are still to come, else what follows the last one */
@@ -26,6 +27,13 @@ enum frame_queue_result {
 
 /* Waits while the queue is full, unless it is hurried. Takes over the reference. */
 enum frame_queue_result frame_queue_push(struct frame_queue *queue, unreel_frame *frame);
+
+/* Says how many frames will be pushed next; each push counts as one of them. */
+void frame_queue_expect(struct frame_queue *queue, int frames);
+
+/* Waits until what is expected will fit, so that no push of it would wait; or until it is hurried,
+ * stopped or has ended. */
+void frame_queue_wait(struct frame_queue *queue);
 
 void frame_queue_hurry(struct frame_queue *queue, bool hurried); /* frees a waiting push */
 

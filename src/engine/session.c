@@ -50,18 +50,18 @@ static int check_given(const struct block_plan *plan, const unreel_clip *clip,
                      below ? (long long)pictures_of(below) : 1, (long long)pictures_of(above));
 }
 
-/* Pictures to latents, once. With the device taken. */
+/* Pictures to latents, once. With the decoders' device taken. */
 static int encode_clip(struct unreel_session *s, const unreel_clip *clip, int given)
 {
-    struct unreel_engine *e = s->engine;
+    struct backend *b = s->engine->decoder;
     const struct rollout_config *r = &s->settings.rollout;
     int64_t width = s->settings.width, height = s->settings.height;
     struct video_encoder *encoder = NULL;
     struct arena scratch;
-    arena_init(&scratch, e->backend);
+    arena_init(&scratch, b);
     struct tensor pixels = arena_tensor(&scratch, TENSOR_F32, SHAPE(clip->frames, height, width, 3));
     float *host = malloc((size_t)(height * width * 3) * sizeof *host);
-    int code = backend_status(e->backend);
+    int code = backend_status(b);
     if (code == 0 && !host)
         code = log_error(session_log(s), UNREEL_ENOMEM, "clip: out of memory");
     for (int i = 0; code == 0 && i < clip->frames; i++) {
@@ -69,18 +69,17 @@ static int encode_clip(struct unreel_session *s, const unreel_clip *clip, int gi
             image_resize(host, (int)width, (int)height, clip->rgb + (size_t)i * clip->frames_stride,
                          clip->width, clip->height, clip->stride, session_log(s));
         if (code == 0)
-            backend_upload(e->backend, tensor_slice(pixels, 0, i, 1),
+            backend_upload(b, tensor_slice(pixels, 0, i, 1),
                            tensor_make(host, TENSOR_F32, SHAPE(1, height, width, 3)));
     }
     if (code == 0)
-        code = vae_encoder_open(&encoder, e->vae, r->h, r->w, given);
+        code = vae_encoder_open(&encoder, s->engine->vae, r->h, r->w, given);
     if (code == 0) {
-        s->given = arena_tensor(&s->arena, TENSOR_F32, SHAPE(given, r->h, r->w, LATENT_CHANNELS));
         struct tensor latents = video_encoder_encode(encoder, pixels);
-        if (!backend_status(e->backend))
-            op_copy(e->backend, s->given, latents);
-        backend_sync(e->backend);
-        code = backend_status(e->backend);
+        if (!backend_status(b))
+            op_copy(b, s->given, latents);
+        backend_sync(b);
+        code = backend_status(b);
     }
     video_encoder_close(encoder);
     arena_finish(&scratch);
@@ -138,23 +137,27 @@ static int open_decoder(struct unreel_session *s)
     return code;
 }
 
-/* All that works on the device. With the device taken. */
-static int open_on_device(struct unreel_session *s, const unreel_clip *clip, int given)
+/* What is not the decoders'. With the device taken. */
+static int open_on_device(struct unreel_session *s, int given)
 {
+    struct backend *b = s->engine->backend;
+    const struct rollout_config *r = &s->settings.rollout;
     const struct noise_source noise = {
         .fill = s->settings.noise_path ? fill_noise : NULL,
         .opaque = &s->noise_file,
         .key = &s->settings.noise,
     };
-    arena_init(&s->arena, s->engine->backend);
-    int code = rollout_open(&s->rollout, &s->engine->transformer, &s->settings.rollout, noise);
-    if (code == 0)
-        code = open_decoder(s);
+    arena_init(&s->arena, b);
+    int code = rollout_open(&s->rollout, &s->engine->transformer, r, noise);
+    if (given)
+        s->given = arena_tensor(&s->arena, TENSOR_F32, SHAPE(given, r->h, r->w, LATENT_CHANNELS));
+    if (engine_decodes_beside(s->engine))
+        s->handed_latents = arena_tensor(&s->arena, TENSOR_F32,
+                                         SHAPE(r->plan.block, r->h, r->w, LATENT_CHANNELS));
     if (code == 0)
         code = encode_prompts(s);
-    if (code == 0 && clip)
-        code = encode_clip(s, clip, given);
-    return code;
+    backend_sync(b); /* before the decoders see any of it */
+    return code ? code : backend_status(b);
 }
 
 static int open_files(struct unreel_session *s)
@@ -189,6 +192,16 @@ static int open_queue(struct unreel_session *s)
     return 0;
 }
 
+static int open_decoders(struct unreel_session *s, const unreel_clip *clip, int given)
+{
+    engine_lock_decoder(s->engine, NULL, session_log(s));
+    int code = open_decoder(s);
+    if (code == 0 && clip)
+        code = encode_clip(s, clip, given);
+    int status = engine_unlock_decoder(s->engine);
+    return code ? code : status;
+}
+
 static int open_all(struct unreel_session *s, const unreel_clip *clip)
 {
     const unreel_log *log = session_log(s);
@@ -203,10 +216,12 @@ static int open_all(struct unreel_session *s, const unreel_clip *clip)
     if (code < 0)
         return code;
     engine_lock(s->engine, NULL, log);
-    code = open_on_device(s, clip, given);
+    code = open_on_device(s, given);
     int status = engine_unlock(s->engine);
     if (code == 0)
         code = status;
+    if (code == 0)
+        code = open_decoders(s, clip, given);
     if (code == 0)
         code = open_queue(s);
     if (code == 0 && !(s->prompt = strdup(s->settings.prompt)))
@@ -271,9 +286,11 @@ void unreel_session_close(unreel_session *session)
         pthread_join(s->worker, NULL);
     if (s->deliverer_runs)
         pthread_join(s->deliverer, NULL);
+    engine_lock_decoder(s->engine, NULL, session_log(s));
+    video_decoder_close(s->decoder);
+    engine_unlock_decoder(s->engine);
     engine_lock(s->engine, NULL, session_log(s));
     rollout_close(&s->rollout);
-    video_decoder_close(s->decoder);
     if (s->arena.backend)
         arena_finish(&s->arena);
     engine_unlock(s->engine);

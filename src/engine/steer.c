@@ -56,7 +56,7 @@ int64_t unreel_session_set_prompt(unreel_session *session, const char *prompt,
         s->change.tokens = tokens;
         s->change.how = how == UNREEL_SWITCH_DEFAULT ? s->settings.prompt_switch : how;
         s->change.eager = eager;
-        frame_queue_hurry(&s->queue, eager && !s->last);
+        session_hurry(s);
         copy = before;
         ids = ids_before;
     }
@@ -128,7 +128,8 @@ static bool take_change(struct unreel_session *s, struct change *change)
     *change = going ? s->change : (struct change){0};
     if (going) {
         s->change = (struct change){0};
-        frame_queue_hurry(&s->queue, false);
+        s->eager_coming |= change->eager && engine_decodes_beside(s->engine);
+        session_hurry(s);
     }
     pthread_mutex_unlock(&s->lock);
     return going;
@@ -162,7 +163,7 @@ static int change_scene(struct unreel_session *s, const struct change *change)
     bool recache = !cut && change->ids && change->how == UNREEL_SWITCH_RECACHE;
     if (cut) { /* first: what the cache still lacks is then not computed */
         rollout_restart(&s->rollout, change->reset);
-        video_decoder_reset(s->decoder);
+        s->next.restart = true;
     }
     int code = change_text(s, change, cut || recache);
     if (recache && code == 0)
@@ -170,35 +171,22 @@ static int change_scene(struct unreel_session *s, const struct change *change)
     return code;
 }
 
-/* Pictures that nobody took yet. A cut among them is still one for whoever sees the next picture. */
-static void drop_waiting(struct unreel_session *s)
-{
-    unsigned flags;
-    int count = frame_queue_drop(&s->queue, &flags);
-    s->flags |= flags & UNREEL_FRAME_CUT;
-    pthread_mutex_lock(&s->lock);
-    s->stats.pictures -= count;
-    s->stats.pictures_dropped += count;
-    pthread_mutex_unlock(&s->lock);
-}
-
-/* Everything but the device. */
+/* Everything but the device: now, or where decoding is beside, before the first picture that it
+ * concerns. */
 static void note_change(struct unreel_session *s, const struct change *change)
 {
-    int64_t left = rollout_left(&s->rollout);
-    if (change->eager)
-        drop_waiting(s);
-    if (!s->rollout.frame)
-        s->flags |= UNREEL_FRAME_CUT;
-    s->flags |= UNREEL_FRAME_CHANGE;
-    s->scene = change->number;
-    s->asked = change->asked;
-    pthread_mutex_lock(&s->lock);
-    s->stats.scene = s->scene;
-    s->stats.seed = (int64_t)s->settings.noise.seed;
-    if (left >= 0) /* a scene's first latent frame gives fewer pictures, and some may be dropped */
-        s->stats.pictures_total = s->stats.pictures + (s->rollout.frame ? 4 * left : pictures_of(left));
-    pthread_mutex_unlock(&s->lock);
+    const struct notice notice = {
+        .number = change->number,
+        .asked = change->asked,
+        .eager = change->eager,
+        .cut = !s->rollout.frame,
+        .left = rollout_left(&s->rollout),
+        .seed = (int64_t)s->settings.noise.seed,
+    };
+    if (engine_decodes_beside(s->engine))
+        s->next.notice = notice;
+    else
+        session_note(s, &notice);
 }
 
 /* What a pause leaves time for. */
@@ -224,7 +212,7 @@ int session_border(struct unreel_session *session, bool *again)
         return code;
     if (!take_change(s, &change))
         return UNREEL_ECANCELED;
-    s->discarding = false;
+    s->next.border = true;
     if (change.reseed)
         s->settings.noise.seed = (uint64_t)change.seed;
     if (change.reset)

@@ -1,8 +1,12 @@
-/* What tests of sessions share: the small golden model, sums of pictures, memory. */
+/* What tests of sessions share: the small golden model, sums of pictures, memory. With
+ * UNREEL_TEST_BESIDE the engine has a second backend for its decoders, as on a device that runs both at
+ * once: everything must come out the same. */
 #pragma once
 
+#include <stdlib.h>
 #include <unistd.h>
 
+#include "engine/engine.h"
 #include "test.h"
 
 static char model[4096], checkpoint[4096], scratch[4096];
@@ -53,6 +57,15 @@ static inline long resident_kb(void)
     return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
+static inline void decode_beside(struct unreel_engine *e)
+{
+    const struct backend_config config = {.device = "cpu", .dtype = "f32", .threads = 1};
+    vae_close(e->vae);
+    e->vae = NULL;
+    CHECK(backend_open(&e->decoder, &config, &test_log) == 0);
+    CHECK(vae_open(&e->vae, e->decoder, e->vae_weights, &test_log) == 0);
+}
+
 /* The engine, or NULL and the exit code of a test that cannot run in this build. With one thread it
  * is quicker where others work too: the model is tiny, and every operation would wait for a second. */
 static inline int open_nano(unreel_engine **engine, const char *golden, const char *folder,
@@ -65,6 +78,8 @@ static inline int open_nano(unreel_engine **engine, const char *golden, const ch
     unreel_session *s = NULL;
     unreel_options_set(o, "threads", threads);
     CHECK_MSG(unreel_engine_open(engine, o) == 0, "%s", test_message);
+    if (*engine && getenv("UNREEL_TEST_BESIDE"))
+        decode_beside(*engine);
     int code = *engine ? unreel_session_open(&s, *engine, o, NULL) : UNREEL_EINVAL;
     unreel_session_close(s);
     unreel_options_destroy(o);

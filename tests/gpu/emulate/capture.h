@@ -1,5 +1,5 @@
 /* What a stream captures instead of running it: by kernels (cuda_runtime.h), copies (host/runtime.c)
- * and the libraries' stand-ins. One capture at a time, for the one stream of a backend. */
+ * and the libraries' stand-ins. One capture at a time in a thread, for the one stream of a backend. */
 #pragma once
 
 #include <stdbool.h>

@@ -61,7 +61,7 @@ static const size_t sizes[] = {
     [DNN_TYPE_CHAR] = 1,
 };
 
-static struct descriptor *last_graph;
+static _Thread_local struct descriptor *last_graph;
 
 static _Noreturn void die(const char *what)
 {

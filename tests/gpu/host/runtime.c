@@ -4,6 +4,7 @@
  * exist, nothing that a capture would not survive happens during one. The first mistake ends the
  * program with a line that says what it was. UNREEL_EMULATE_REFUSE=graphs: graphs cannot be
  * instantiated; UNREEL_EMULATE_REFUSE=fp8: the device is of Ampere. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,10 +41,11 @@ struct emulated_pool {
 };
 
 static struct {
+    pthread_mutex_t lock; /* of all below: backends may be at work in threads of their own */
     struct block block[BLOCKS];
     size_t used;
     unsigned events;
-} device;
+} device = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Noreturn void die(const char *what)
 {
@@ -108,8 +110,17 @@ cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 
 /* ---- streams and events: nothing is ever pending --------------------------------------------- */
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
 {
+    *least = 0;
+    *greatest = -5;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority)
+{
+    if (priority > 0 || priority < -5)
+        return cudaErrorInvalidValue;
     *stream = calloc(1, sizeof **stream);
     return *stream ? cudaSuccess : cudaErrorMemoryAllocation;
 }
@@ -156,7 +167,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     check_stream(stream);
     check_idle("an event was recorded in a capture");
+    pthread_mutex_lock(&device.lock);
     event->recorded = ++device.events;
+    pthread_mutex_unlock(&device.lock);
     return cudaSuccess;
 }
 
@@ -185,12 +198,8 @@ static struct block *find(const void *data)
     return NULL;
 }
 
-static cudaError_t allocate(void **data, size_t bytes, enum kind kind)
+static cudaError_t allocate_locked(void **data, size_t bytes, enum kind kind)
 {
-    *data = NULL;
-    if (!bytes)
-        die("0 bytes of memory were asked for");
-    check_idle("memory was asked for in a capture");
     if (kind == KIND_DEVICE && (bytes > DEVICE_BYTES || device.used + bytes > DEVICE_BYTES))
         return cudaErrorMemoryAllocation;
     for (int i = 0; i < BLOCKS; i++) {
@@ -210,17 +219,31 @@ static cudaError_t allocate(void **data, size_t bytes, enum kind kind)
     die("too many blocks of memory");
 }
 
+static cudaError_t allocate(void **data, size_t bytes, enum kind kind)
+{
+    *data = NULL;
+    if (!bytes)
+        die("0 bytes of memory were asked for");
+    check_idle("memory was asked for in a capture");
+    pthread_mutex_lock(&device.lock);
+    cudaError_t error = allocate_locked(data, bytes, kind);
+    pthread_mutex_unlock(&device.lock);
+    return error;
+}
+
 static cudaError_t release(void *data, enum kind kind)
 {
-    struct block *block = data ? find(data) : NULL;
     if (!data)
         return cudaSuccess;
     check_idle("memory was freed in a capture");
+    pthread_mutex_lock(&device.lock);
+    struct block *block = find(data);
     if (!block || block->data != data || block->kind != kind)
         die("memory was freed that was not allocated so");
     device.used -= kind == KIND_DEVICE ? block->bytes : 0;
     free(block->data);
     *block = (struct block){0};
+    pthread_mutex_unlock(&device.lock);
     return cudaSuccess;
 }
 
@@ -283,10 +306,13 @@ cudaError_t cudaFreeAsync(void *data, cudaStream_t stream)
 
 static void check_range(const void *data, size_t bytes, enum kind kind, const char *what)
 {
-    const struct block *block = bytes ? find(data) : NULL;
-    if (bytes &&
-        (!block || block->kind != kind || (const char *)data + bytes > block->data + block->bytes))
+    if (!bytes)
+        return;
+    pthread_mutex_lock(&device.lock);
+    const struct block *block = find(data);
+    if (!block || block->kind != kind || (const char *)data + bytes > block->data + block->bytes)
         die(what);
+    pthread_mutex_unlock(&device.lock);
 }
 
 cudaError_t cudaMemsetAsync(void *data, int value, size_t bytes, cudaStream_t stream)
