@@ -112,8 +112,7 @@ static void print_stream(const struct printer *p, const struct bench *bench)
           "  first picture after the embedding: %.1f ms with the full VAE, %.1f with the light "
           "decoder",
           1e3 * s->first_picture[0], 1e3 * s->first_picture[1]);
-    print(p,
-          "  %llu of %llu forwards and %llu of %llu decoder passes replayed%s; warm-up %.1f s",
+    print(p, "  %llu of %llu forwards and %llu of %llu decoder passes replayed%s; warm-up %.1f s",
           (unsigned long long)s->replayed, (unsigned long long)s->forwards,
           (unsigned long long)s->passes_replayed, (unsigned long long)s->passes,
           s->cannot_record ? " (recording failed)" : "", s->seconds_warm_up);

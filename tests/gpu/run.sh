@@ -129,6 +129,13 @@ for dtype in f32 bf16 $fp8; do
     done
 done
 
+# A session shows what it would without a second backend. In f32: plans for convolutions take minutes.
+part 60 "decoding beside denoising" sh -c 'for without in "" beside; do
+        rm -f "$2-$without.y4m"
+        "$0" generate --device cuda --dtype f32 --device-cache "$1" --device-without "$without" \
+            --prompt "a red house by the sea" --num-output-frames 21 -o "$2-$without.y4m" || exit 1
+    done; cmp "$2-.y4m" "$2-beside.y4m" && wc -c "$2-.y4m"' "$unreel" "$cache" "$build/shown"
+
 grep -h -o 'cuda: .*' "$log" | grep -E 'slow|cannot be loaded' | sort | uniq -c | head -5 | sed 's/^/        /' |
     tee -a "$summary"
 
