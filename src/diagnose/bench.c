@@ -100,6 +100,7 @@ int unreel_bench(const unreel_options *options, int json, unreel_line_fn line, v
         .without = options_text(options, "device_without"),
     };
     struct bench bench = {
+        .config = &config,
         .shape = options_text(options, "shape"),
         .blocks = (int)options_int(options, "bench_blocks"),
         .window = (int)options_int(options, "bench_window"),

@@ -35,6 +35,7 @@ struct bench_stream {
     double mean[STREAM_PARTS], p50[STREAM_PARTS], p99[STREAM_PARTS];
     double flops_transformer, flops_vae, flops_light;
     double first_picture[2]; /* full, light */
+    double rate_beside; /* pictures/s with the full VAE beside denoising; 0: the device has no such */
     double seconds_warm_up;  /* until the window was full, algorithms chosen on the way */
     struct op_profile profile, profile_vae; /* one chunk's transformer and VAE, operation by operation */
     uint64_t forwards, replayed; /* of the transformer */
@@ -44,6 +45,7 @@ struct bench_stream {
 
 struct bench {
     unreel_log log;
+    const struct backend_config *config;
     struct backend *backend;
     const char *shape;
     int blocks;   /* transformer layers to run; the whole is extrapolated from them */
@@ -74,6 +76,16 @@ int bench_transformer(struct bench *bench);
 int bench_vae(struct bench *bench);
 int bench_stream(struct bench *bench);
 int bench_memory(struct bench *bench); /* `shape` is a model folder */
+
+/* Goes on with a rollout, and decodes beside it. Pictures a second once the window is full. */
+struct rollout;
+int bench_beside(struct bench *bench, struct rollout *rollout, const struct weights *vae_weights,
+                 double *rate);
+
+/* Brings a decoder's pictures to the host as I420, all to one place. */
+struct video_decoder;
+void bench_fetch(const struct bench *bench, const struct video_decoder *decoder,
+                 struct tensor pixels, uint8_t *picture);
 
 /* Keeps what the device's memory looks like, if less of it is free than before. */
 void bench_look_at_memory(struct bench *bench);

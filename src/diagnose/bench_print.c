@@ -108,6 +108,9 @@ static void print_stream(const struct printer *p, const struct bench *bench)
         "  sustained pictures/s: %.2f with the full VAE, %.2f with the light decoder, %.2f without "
         "decoding",
         rate[1], rate[2], rate[0]);
+    if (s->rate_beside > 0)
+        print(p, "  sustained pictures/s: %.2f with the full VAE beside denoising",
+              s->rate_beside);
     print(p,
           "  first picture after the embedding: %.1f ms with the full VAE, %.1f with the light "
           "decoder",
@@ -144,8 +147,10 @@ static void print_stream_json(const struct printer *p, const struct bench *bench
     for (int i = 0; i < STREAM_PARTS; i++)
         print(p, "    {\"name\": \"%s\", \"p50\": %.6g, \"p99\": %.6g, \"mean\": %.6g}%s",
               part_names[i], s->p50[i], s->p99[i], s->mean[i], i + 1 < STREAM_PARTS ? "," : "");
-    print(p, "    ], \"pictures_per_second\": {\"vae\": %.6g, \"light\": %.6g, \"none\": %.6g},",
-          rate[1], rate[2], rate[0]);
+    print(p,
+          "    ], \"pictures_per_second\": {\"vae\": %.6g, \"light\": %.6g, \"none\": %.6g}, "
+          "\"beside\": %.6g,",
+          rate[1], rate[2], rate[0], s->rate_beside);
     print(p, "    \"first_picture\": {\"vae\": %.6g, \"light\": %.6g},", s->first_picture[0],
           s->first_picture[1]);
     print(p, "    \"flops\": {\"transformer\": %.6g, \"vae\": %.6g, \"light\": %.6g},",

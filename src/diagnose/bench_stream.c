@@ -82,25 +82,32 @@ static int open_video(struct stream *s, const struct made_up_shape *shape)
     return backend_status(bench->backend);
 }
 
-/* Decodes and fetches the pictures, which all go to one place. Seconds of both. */
+void bench_fetch(const struct bench *bench, const struct video_decoder *decoder,
+                 struct tensor pixels, uint8_t *picture)
+{
+    size_t w = (size_t)bench->width, h = (size_t)bench->height;
+    struct picture_target target[PICTURES_MAX];
+    for (int i = 0; i < PICTURES_MAX; i++)
+        target[i] = (struct picture_target){
+            .format = UNREEL_FORMAT_I420,
+            .data = {picture, picture + w * h, picture + w * h * 5 / 4},
+            .stride = {w, w / 2, w / 2},
+        };
+    if (pixels.data)
+        op_pictures(decoder->backend, (int)pixels.shape[0], target, pixels, decoder->scale,
+                    decoder->offset);
+}
+
+/* Decodes and fetches the pictures. Seconds of both. */
 static void show(struct stream *s, int which, struct tensor latents, double *decode, double *fetch)
 {
     struct backend *b = s->bench->backend;
     struct video_decoder *d = s->decoder[which];
-    size_t w = (size_t)s->bench->width, h = (size_t)s->bench->height;
-    struct picture_target target[PICTURES_MAX];
     double begin = clock_seconds();
     struct tensor pixels = video_decoder_decode(d, latents);
     backend_sync(b);
     double middle = clock_seconds();
-    for (int i = 0; i < PICTURES_MAX; i++)
-        target[i] = (struct picture_target){
-            .format = UNREEL_FORMAT_I420,
-            .data = {s->picture, s->picture + w * h, s->picture + w * h * 5 / 4},
-            .stride = {w, w / 2, w / 2},
-        };
-    if (pixels.data)
-        op_pictures(b, (int)pixels.shape[0], target, pixels, d->scale, d->offset);
+    bench_fetch(s->bench, d, pixels, s->picture);
     *decode = middle - begin;
     *fetch = clock_seconds() - middle;
 }
@@ -220,6 +227,13 @@ int bench_stream(struct bench *bench)
         bench->work_bytes = s.rollout.work.arena.bytes + s.rollout.arena.bytes +
                             s.decoder[0]->bytes + s.decoder[1]->bytes;
         code = backend_status(bench->backend);
+    }
+    if (code == 0 && bench->backend->beside) {
+        for (int i = 0; i < 2; i++) { /* make room */
+            video_decoder_close(s.decoder[i]);
+            s.decoder[i] = NULL;
+        }
+        code = bench_beside(bench, &s.rollout, s.vae_weights, &bench->stream.rate_beside);
     }
     for (int i = 0; i < STREAM_PARTS; i++)
         free(s.times[i]);

@@ -169,7 +169,7 @@ print(f"{s['replayed']} of {s['forwards']} forwards and {s['passes_replayed']} o
       f"{gib('bytes_weights')}, caches {gib('bytes_cache')}, work {gib('bytes_work')}, scratch {gib('bytes_scratch')}, "
       f"in use {(b.get('device_bytes', 0) - b.get('device_free', 0)) / 2 ** 30:.2f}")
 print(f"first picture {1e3 * first['vae']:.0f} ms, light {1e3 * first['light']:.0f}; "
-      f"pictures/s: vae {rate['vae']:.2f}, light {rate['light']:.2f}, none {rate['none']:.2f}")
+      f"pictures/s: vae {rate['vae']:.2f} ({s['beside']:.2f} beside denoising), light {rate['light']:.2f}, none {rate['none']:.2f}")
 PYTHON
 }
 
