@@ -4,8 +4,8 @@
 #
 #     tools/train/all.sh RUN [MODEL_FOLDER]
 #
-# Minutes of each stage: STILLS, CLIPS (VAE), MODEL_STILLS, MODEL_OPENINGS, MODEL, DISTILL in the environment
-# (defaults: two cores with AMX).
+# Minutes of each stage: STILLS, CLIPS (VAE), MODEL_STILLS, MODEL_OPENINGS, MODEL in the environment
+# (defaults: two cores with AMX); DISTILL, 0 by default.
 # DEVICE=cuda trains on a GPU.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -55,7 +55,11 @@ model model-stills --pictures 1 --batch 64 --lr 2e-3 --minutes "${MODEL_STILLS:-
 model model-openings --pictures 9 --batch 20 --lr 1.5e-3 --minutes "${MODEL_OPENINGS:-30}"
 # shellcheck disable=SC2086 # $mix is several words
 model model $mix --words-weight 0.5 --lr 1.2e-3 --ema 0.995 --minutes "${MODEL:-180}"
-# shellcheck disable=SC2086
-stage distill distill.py --run "$run" --device "$device" --threads "$threads" \
-    $mix --lr 5e-4 --ema 0.99 --minutes "${DISTILL:-30}"
+# Half the time of a video for somewhat fewer right motions; the model's unreel.yaml then needs
+# guidance_scale: 1.
+if [ "${DISTILL:-0}" != 0 ]; then
+    # shellcheck disable=SC2086
+    stage distill distill.py --run "$run" --device "$device" --threads "$threads" \
+        $mix --lr 5e-4 --ema 0.99 --minutes "$DISTILL"
+fi
 "$python" "$here/export.py" --run "$run" --to "$to"
