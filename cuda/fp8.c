@@ -20,22 +20,13 @@ static bool multiply(struct cuda_backend *c, const struct tensor *y, const struc
                      const struct linear *w, bool whole, enum activation act)
 {
     const struct cuda_weights *weights = w->impl;
-    const struct matmul_call call = {
-        .y = y->data,
-        .x = x->data,
-        .w = weights->data,
-        .bias = whole ? weights->bias_bf16 : NULL,
-        .x_scale = whole ? x->scale : NULL,
-        .w_scale = whole ? weights->scale : NULL,
-        .y_type = y->type,
-        .x_type = x->type,
-        .m = y->shape[0],
-        .n = w->n,
-        .k = w->k,
-        .y_stride = y->shape[0] == 1 ? w->n : y->stride[0],
-        .x_stride = x->shape[0] == 1 ? w->k : x->stride[0],
-        .act = act,
-    };
+    struct matmul_call call = matmul_of(y, x, w, weights->data);
+    call.act = act;
+    if (whole) {
+        call.bias = weights->bias_bf16;
+        call.x_scale = x->scale;
+        call.w_scale = weights->scale;
+    }
     return matmul_run(c, &call);
 }
 

@@ -23,20 +23,9 @@ static bool linear_by_library(struct cuda_backend *c, const struct tensor *y,
     bool types = x->type == TENSOR_BF16 || y->type == TENSOR_F32, later = !fused(y, act);
     if (!types || (later && act != ACT_NONE && !(y->type == TENSOR_F32 && tensor_is_contiguous(y))))
         return false;
-    const struct matmul_call call = {
-        .y = y->data,
-        .x = x->data,
-        .w = data,
-        .bias = y->type == TENSOR_F32 ? (const void *)weights->bias : weights->bias_bf16,
-        .y_type = y->type,
-        .x_type = x->type,
-        .m = y->shape[0],
-        .n = w->n,
-        .k = w->k,
-        .y_stride = y->shape[0] == 1 ? w->n : y->stride[0],
-        .x_stride = x->shape[0] == 1 ? w->k : x->stride[0],
-        .act = later ? ACT_NONE : act,
-    };
+    struct matmul_call call = matmul_of(y, x, w, data);
+    call.bias = y->type == TENSOR_F32 ? (const void *)weights->bias : weights->bias_bf16;
+    call.act = later ? ACT_NONE : act;
     if (!matmul_run(c, &call))
         return false;
     if (later && act != ACT_NONE && !c->base.status)

@@ -24,6 +24,24 @@ static inline bool matmul_activates(enum activation act)
     return act == ACT_RELU || act == ACT_GELU_TANH;
 }
 
+/* y = x w^T, `data` being w's on the device; what else there is to it is the caller's. */
+static inline struct matmul_call matmul_of(const struct tensor *y, const struct tensor *x,
+                                           const struct linear *w, const void *data)
+{
+    return (struct matmul_call){
+        .y = y->data,
+        .x = x->data,
+        .w = data,
+        .y_type = y->type,
+        .x_type = x->type,
+        .m = y->shape[0],
+        .n = w->n,
+        .k = w->k,
+        .y_stride = y->shape[0] == 1 ? w->n : y->stride[0],
+        .x_stride = x->shape[0] == 1 ? w->k : x->stride[0],
+    };
+}
+
 /* Loads the library. Without it c->matmul stays NULL and one line of information is logged. */
 void matmul_open(struct cuda_backend *c);
 void matmul_close(struct matmul *matmul); /* NULL is fine */

@@ -8,6 +8,7 @@ it begins as its teacher, model.pt, which stays as it is, and sees what the teac
 """
 import torch
 
+import model as m
 import train_model
 from train_model import encode_captions
 
@@ -17,14 +18,13 @@ class Guided(train_model.Stage):
 
     def __init__(self, a):
         super().__init__(a)
-        self.teacher = torch.nn.ModuleDict({"text": train_model.m.TextEncoder(self.settings),
-                                            "transformer": train_model.m.Transformer(self.settings)})
+        self.teacher = torch.nn.ModuleDict({"text": m.TextEncoder(self.settings),
+                                            "transformer": m.Transformer(self.settings)})
         self.teacher.load_state_dict(self.taught()["ema"])
         self.teacher.requires_grad_(False).to(a.device)
 
     def taught(self):
-        path = self.run.folder / "model.pt"
-        return torch.load(path, map_location="cpu")
+        return torch.load(self.run.folder / "model.pt", map_location="cpu")
 
     def beginning(self):
         state = self.taught()
