@@ -27,7 +27,7 @@ static const char *const live_further[] = {
     "prompt_index", "sample", "noise", "save_latents", "denoising_step_list", "warp_denoising_step",
     "num_frame_per_block", "independent_first_frame", "context_noise", "model_kwargs.timestep_shift",
     "timestep_shift", "model_kwargs.local_attn_size", "model_kwargs.sink_size", "num_train_timestep",
-    "sampling_steps", "guidance_scale", "negative_prompt", NULL};
+    "sampling_steps", "guidance_scale", "guidance_steps", "negative_prompt", NULL};
 /* clang-format on */
 static const char *const bench_further[] = {"width", "height", NULL}; /* together the size */
 static const char *const make_options[] = {"seed", NULL};

@@ -155,6 +155,10 @@ const struct option option_table[] = {
       "Classifier-free guidance of the multi-step rollout: how far to go from negative_prompt "
       "towards the prompt. 1: no guidance, half the time.",
       SAMPLING}},
+    {{"guidance_steps", INT, "0", 0, 1000, NULL, NULL,
+      "The first steps of a chunk that are guided, 0: all of them. The prompt is decided early; steps "
+      "without guidance take half the time.",
+      SAMPLING}},
     {{"negative_prompt", STRING, NEGATIVE_PROMPT, NO_LIMIT, NULL, NULL,
       "What the multi-step rollout is guided away from.", SAMPLING}},
 

@@ -60,6 +60,7 @@ static int read_steps(struct rollout_config *rollout, const unreel_options *opti
     rollout->sampling_steps = (int)options_int(options, "sampling_steps");
     rollout->sampling_shift = (float)options_float(options, "timestep_shift");
     rollout->guidance_scale = (float)options_float(options, "guidance_scale");
+    rollout->guidance_steps = (int)options_int(options, "guidance_steps");
     return 0;
 }
 

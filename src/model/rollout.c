@@ -228,13 +228,14 @@ static void denoise_multi(struct rollout *r, struct tensor x, struct tensor flow
 {
     struct backend *b = r->transformer->backend;
     float guidance = r->config.guidance_scale;
+    int guided = r->config.guidance_steps ? r->config.guidance_steps : r->solver.steps;
     struct tensor uncond = {0};
     if (rollout_is_guided(&r->config))
         uncond = tensor_slice(r->uncond_flow, 0, 0, frames);
     unipc_reset(&r->solver);
     for (int i = 0; i < r->solver.steps && !backend_status(b); i++) {
         forward(r, &r->cache, &r->text, x, r->solver.timestep[i], flow);
-        if (uncond.data) {
+        if (uncond.data && i < guided) {
             forward(r, &r->uncond_cache, &r->uncond_text, x, r->solver.timestep[i], uncond);
             op_combine(b, flow, 2, (const float[]){guidance, 1 - guidance},
                        (const struct tensor[]){flow, uncond});

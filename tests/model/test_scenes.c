@@ -64,6 +64,7 @@ struct setup {
     bool relative, multi;
     int shift;      /* of the noise */
     float guidance; /* 0: 3 */
+    int guidance_steps;
 };
 
 static struct rollout open_rollout(struct setup *setup)
@@ -82,6 +83,7 @@ static struct rollout open_rollout(struct setup *setup)
         .sampling_steps = 3,
         .sampling_shift = 5,
         .guidance_scale = setup->guidance > 0 ? setup->guidance : 3,
+        .guidance_steps = setup->guidance_steps,
     };
     block_plan_init(&config.plan, BLOCK, setup->given, setup->frames, false);
     const struct noise_source noise = {.fill = fill_noise, .opaque = &setup->shift};
@@ -225,6 +227,26 @@ static void test_unguided(void)
     rollout_close(&one);
     rollout_close(&guided);
     rollout_close(&more);
+}
+
+/* Guidance of all steps is that of as many or more; each step without it is a forward less. */
+static void test_guidance_steps(void)
+{
+    struct setup setup = {.window = 6, .sink = 1, .multi = true}, same = setup, few = setup;
+    same.guidance_steps = 3;
+    few.guidance_steps = 1;
+    static float x[BLOCK * FRAME], y[BLOCK * FRAME], z[BLOCK * FRAME];
+    struct rollout all = open_rollout(&setup), three = open_rollout(&same), one = open_rollout(&few);
+    for (int i = 0; i < 4; i++) {
+        CHECK(next(&all, x) == BLOCK && next(&three, y) == BLOCK && next(&one, z) == BLOCK);
+        CHECK_MSG(!memcmp(x, y, sizeof(x)), "block %d", i);
+        CHECK_MSG(difference(x, z, BLOCK * FRAME) > 1e-2, "block %d", i);
+    }
+    CHECK(all.times.forwards == three.times.forwards);
+    CHECK(all.times.forwards - one.times.forwards == 4 * 2);
+    rollout_close(&all);
+    rollout_close(&three);
+    rollout_close(&one);
 }
 
 /* ---- windows computed again ---------------------------------------------------------------------- */
@@ -572,6 +594,7 @@ int main(int argc, char **argv)
     test_keep(false);
     test_keep(true);
     test_unguided();
+    test_guidance_steps();
     test_restart_finite();
     test_recache_whole(false);
     test_recache_whole(true);
