@@ -89,6 +89,40 @@ static void measure_peak(struct bench *bench)
         bench->peak = peak;
 }
 
+static const struct part {
+    const char *name;
+    int (*run)(struct bench *);
+} parts[] = {
+    {"text", bench_text},     {"transformer", bench_transformer}, {"vae", bench_vae},
+    {"stream", bench_stream}, {"memory", bench_memory},
+};
+
+#define PARTS (sizeof parts / sizeof *parts)
+
+/* Reads "all" or names between commas into asked[PARTS]. False: a name is none of these. `folder`: the
+ * shape is a model folder, of which only the memory is of interest; `slow`: this is no GPU. */
+static bool read_stages(const char *stages, bool folder, bool slow, bool *asked)
+{
+    bool all = !strcmp(stages, "all");
+    for (size_t i = 0; i < PARTS; i++) {
+        bool memory = parts[i].run == bench_memory, stream = parts[i].run == bench_stream;
+        /* A whole stream at the CPU's pace takes hours: there it is made only where it is asked for. */
+        asked[i] = all && folder == memory && !(stream && slow);
+    }
+    while (!all) {
+        size_t length = strcspn(stages, ","), i = 0;
+        while (i < PARTS && (strlen(parts[i].name) != length || strncmp(parts[i].name, stages, length)))
+            i++;
+        if (i == PARTS)
+            return false;
+        asked[i] = true;
+        if (!stages[length])
+            break;
+        stages += length + 1;
+    }
+    return true;
+}
+
 int unreel_bench(const unreel_options *options, int json, unreel_line_fn line, void *opaque)
 {
     const unreel_log *log = options_log(options);
@@ -114,34 +148,20 @@ int unreel_bench(const unreel_options *options, int json, unreel_line_fn line, v
     int code = backend_open(&bench.backend, &config, log);
     if (code < 0)
         return code;
-    const struct {
-        const char *name;
-        int (*run)(struct bench *);
-    } parts[] = {
-        {"text", bench_text},
-        {"transformer", bench_transformer},
-        {"vae", bench_vae},
-        {"stream", bench_stream},
-        {"memory", bench_memory},
-    };
-    bool folder = strchr(bench.shape, '/') != NULL, known = !strcmp(stages, "all");
-    /* The peak is measured before and after, and the higher counts: other work on the machine
-     * disturbs it as it disturbs the stages. */
-    measure_peak(&bench);
-    for (size_t i = 0; code == 0 && i < sizeof parts / sizeof *parts; i++) {
-        bool memory = !strcmp(parts[i].name, "memory"), stream = !strcmp(parts[i].name, "stream");
-        /* A whole stream at the CPU's pace takes hours: there it is made only where it is asked for. */
-        bool fits = folder == memory && (!stream || bench.backend->ops->memory);
-        bool asked = strstr(stages, parts[i].name) || (!strcmp(stages, "all") && fits);
-        known = known || asked;
-        if (asked)
-            code = parts[i].run(&bench);
-    }
-    if (!known)
+    bool asked[PARTS];
+    if (!read_stages(stages, strchr(bench.shape, '/') != NULL, !bench.backend->ops->memory, asked))
         code = log_error(&bench.log, UNREEL_EINVAL,
                          "bench_stages %s: known are text, transformer, vae, stream, memory and all",
                          stages);
-    measure_peak(&bench);
+    /* The peak is measured before and after, and the higher counts: other work on the machine
+     * disturbs it as it disturbs the stages. */
+    if (code == 0)
+        measure_peak(&bench);
+    for (size_t i = 0; code == 0 && i < PARTS; i++)
+        if (asked[i])
+            code = parts[i].run(&bench);
+    if (code == 0)
+        measure_peak(&bench);
     if (code == 0 && json)
         bench_print_json(&bench, line, opaque);
     else if (code == 0)
