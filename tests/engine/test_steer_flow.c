@@ -67,21 +67,33 @@ static void test_pause(unreel_engine *e, const struct picture *plain)
     unreel_options_destroy(o);
 }
 
-/* Pictures that wait to be taken are no computing. */
-static void test_times(unreel_engine *e)
+/* The longest chunk of a session whose pictures wait for half as long again as `seconds`. */
+static double longest_chunk(unreel_engine *e, double seconds)
 {
     unreel_options *o = endless();
     unreel_session *s = open_session(e, o);
     static struct picture p[PICTURES];
     wait_full(s);
-    usleep(1500000);
+    usleep((useconds_t)(1.5e6 * seconds));
     CHECK(pull(s, p, 0, PICTURES) == PICTURES);
     unreel_stats stats = stats_of(s);
     CHECK(stats.chunks >= 3 && stats.chunk_first > 0);
-    CHECK_MSG(stats.chunk_p99 < 1, "%.2f s for a chunk", stats.chunk_p99);
     CHECK(stats.chunk_first <= stats.chunk_p99 && stats.chunk_p50 <= stats.chunk_p99);
     unreel_session_close(s);
     unreel_options_destroy(o);
+    return stats.chunk_p99;
+}
+
+/* Pictures that wait to be taken are no computing; they wait for longer where the machine is so busy that a
+ * chunk takes a second. */
+static void test_times(unreel_engine *e)
+{
+    double patience = 1, chunk = longest_chunk(e, patience);
+    while (chunk >= patience && patience < 8) {
+        patience *= 2;
+        chunk = longest_chunk(e, patience);
+    }
+    CHECK_MSG(chunk < patience, "%.2f s for a chunk", chunk);
 }
 
 /* ---- dropped pictures
