@@ -280,11 +280,24 @@ static int propose(const struct dnn_graph *g, void *properties, int32_t mode, in
     return made;
 }
 
+/* From lists of `first` and `fallback` one by one: the first of each, the second of each, ... */
+static void take_turns(void **config, int first, int fallback)
+{
+    for (int i = 0; i < fallback && 2 * i + 1 < first + i; i++) {
+        int from = first + i, to = 2 * i + 1;
+        void *moved = config[from];
+        memmove(&config[to + 1], &config[to], (size_t)(from - to) * sizeof *config);
+        config[to] = moved;
+    }
+}
+
 int dnn_graph_engines(const struct dnn_graph *graph, void *properties, int first, int fallback,
                       void **config)
 {
     if (!graph->graph)
         return 0;
-    int count = propose(graph, properties, DNN_HEUR_A, first, config);
-    return count + propose(graph, properties, DNN_HEUR_FALLBACK, fallback, config + count);
+    int heuristic = propose(graph, properties, DNN_HEUR_A, first, config);
+    int always = propose(graph, properties, DNN_HEUR_FALLBACK, fallback, config + heuristic);
+    take_turns(config, heuristic, always);
+    return heuristic + always;
 }

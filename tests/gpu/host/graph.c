@@ -172,7 +172,7 @@ static int get(void *descriptor, int name, int type, int64_t asked, int64_t *cou
     int64_t most = mode == DNN_HEUR_A ? 3 : 1;
     for (*count = 0; *count < asked && *count < most; ++*count) {
         struct descriptor *config = ((struct descriptor **)values)[*count];
-        config->engine = mode == DNN_HEUR_A ? *count + 1 : 0; /* 1 and 2 are no good */
+        config->engine = mode == DNN_HEUR_A ? *count + 1 : 4; /* 1 and 2 are no good */
         config->graph = (struct descriptor *)(uintptr_t)child(d, DNN_ENGINEHEUR_OPERATION_GRAPH);
         config->final = true;
     }

@@ -158,6 +158,19 @@ static void corrupt(const char *path)
         fclose(file);
 }
 
+/* Whether it is a plan of the stand-in's engine 4: the first of the list of those that always work, which
+ * is tried second. Of two that take the same the first is kept. */
+static void look_at_engine(const char *path)
+{
+    static const char name[] = "\n4 engine";
+    char end[sizeof name] = "";
+    FILE *file = fopen(path, "rb");
+    if (file && !fseek(file, 1 - (long)sizeof name, SEEK_END) && fread(end, sizeof name - 1, 1, file))
+        CHECK_MSG(!strcmp(end, name) || !strstr(end, "engine"), "%s", end);
+    if (file)
+        fclose(file);
+}
+
 static void cut_short(const char *path)
 {
     struct stat info;
@@ -177,6 +190,7 @@ static void test_choices(void)
     int files = each_file(inner, NULL);
     CHECK_MSG(files == 3, "%d choices kept, not those of a product, an attention, a convolution",
               files);
+    each_file(inner, look_at_engine);
     run_heavy(inner, &again);
     CHECK(!memcmp(&first, &again, sizeof first) && each_file(inner, NULL) == files);
     void (*const harm[])(const char *) = {corrupt, cut_short};
