@@ -115,12 +115,23 @@ static void run_cache_forward(void *opaque)
     forward(opaque, (struct tensor){0});
 }
 
+/* Every slot holds the same: making 3 billion numbers takes a core a minute and a half. */
 void bench_fill_cache(struct backend *b, struct kv_cache *cache)
 {
+    struct tensor first[2] = {{0}};
     for (int i = 0; i < cache->layers; i++) {
         for (int slot = 0; slot < cache->window; slot++) {
-            bench_fill(b, tensor_slice(cache->k[i], 0, (int64_t)slot * cache->tokens, cache->tokens), 2);
-            bench_fill(b, tensor_slice(cache->v[i], 0, (int64_t)slot * cache->tokens, cache->tokens), 3);
+            struct tensor ring[] = {cache->k[i], cache->v[i]};
+            for (int j = 0; j < 2; j++) {
+                struct tensor to =
+                    tensor_slice(ring[j], 0, (int64_t)slot * cache->tokens, cache->tokens);
+                if (first[j].data) {
+                    op_copy(b, to, first[j]);
+                } else {
+                    bench_fill(b, to, (uint64_t)(2 + j));
+                    first[j] = to;
+                }
+            }
         }
     }
     cache->end = cache->window;
