@@ -10,6 +10,9 @@
 #include <cuda_fp16.h>
 #include <cuda_fp8.h>
 #include <cuda_runtime.h>
+#include <string.h>
+
+#include <type_traits>
 
 #include "kernels.h"
 
@@ -72,6 +75,17 @@ template <typename T> struct alignas(sizeof(T) >= 2 ? 16 : 8) pack {
     T element[WIDE];
 };
 
+/* In one instruction or two: where elements come out of branches the compiler would write them one
+ * by one, to the same sectors again and again. */
+template <typename T> static __device__ inline void write_pack(T *to, const pack<T> &p)
+{
+    typedef typename std::conditional<sizeof p % sizeof(uint4) == 0, uint4, uint2>::type word;
+    word w[sizeof p / sizeof(word)];
+    memcpy(w, &p, sizeof p);
+    for (size_t i = 0; i < sizeof p / sizeof(word); i++)
+        __stwb(reinterpret_cast<word *>(to) + i, w[i]);
+}
+
 static __device__ inline void check_access(const void *data, size_t alignment)
 {
 #ifdef UNREEL_EMULATE
@@ -100,7 +114,7 @@ template <int N, typename T> static __device__ inline void store(T *to, const fl
         pack<T> p;
         for (int i = 0; i < N; i++)
             from_float(&p.element[i], x[i]);
-        *reinterpret_cast<pack<T> *>(to) = p;
+        write_pack(to, p);
     } else {
         for (int i = 0; i < N; i++)
             from_float(to + i, x[i]);

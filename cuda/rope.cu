@@ -65,8 +65,9 @@ static __device__ inline void turn_token(Y *y, const X *x, const kernel_rope &ro
             for (int j = 0; j < N; j++)
                 v[j] *= inverse * g[j];
         }
+        int64_t pair = i % rope.width / 2; /* all N are of one head */
         for (int j = 0; j < N; j += 2) {
-            const float *angle = angle_of(rope, p, (i + j) % rope.width / 2);
+            const float *angle = angle_of(rope, p, pair + j / 2);
             float a = v[j], b = v[j + 1];
             v[j] = a * angle[0] - b * angle[1];
             v[j + 1] = a * angle[1] + b * angle[0];

@@ -25,6 +25,20 @@ struct dim3 {
     }
 };
 
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
+
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+
+/* A store as any other. */
+template <typename T> static inline void __stwb(T *to, T x)
+{
+    *to = x;
+}
+
 /* Of the thread that runs now. */
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
