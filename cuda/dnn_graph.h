@@ -56,10 +56,10 @@ void dnn_build_attention(struct dnn_graph *graph, const struct dnn_api *api, voi
                          const struct dnn_attention_shape *shape);
 void dnn_graph_finish(struct dnn_graph *graph);
 
-/* Configurations of engines that the library proposes: up to `first` of the heuristics and `fallback`
- * of those that always work, best first, in turn. (The heuristics' are often one engine in several
- * ways: on Hopper, for a convolution with a sum behind it, one for Ampere, while the engine for Hopper is
- * in the other list. Not everything is tried.) `properties`: the described device, or NULL. The caller
- * destroys them; how many. */
+/* Configurations of engines that the library proposes, from its two lists in turn, best first: up
+ * to `first` of the heuristics and `fallback` of those that always work. Not everything is tried,
+ * and the heuristics' are often one engine in several ways: on Hopper, for a convolution with a sum
+ * behind it, one for Ampere, while that for Hopper is in the other list. `properties`: the
+ * described device, or NULL. The caller destroys them; how many. */
 int dnn_graph_engines(const struct dnn_graph *graph, void *properties, int first, int fallback,
                       void **config);

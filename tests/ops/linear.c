@@ -68,8 +68,8 @@ struct weights {
     int64_t n;
 };
 
-/* A device's library has GELU behind a product of bf16: it may round the sum before it, and its tanh has
- * some 11 bits. */
+/* A device's library has GELU behind a product of bf16: it may round the sum before it, and its
+ * tanh has some 11 bits. */
 static double gelu_unit(const struct ops *ops, const struct example *e)
 {
     bool library = ops->b->ops->memory && ops->b->compute == TENSOR_BF16 && !e->precise;

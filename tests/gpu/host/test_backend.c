@@ -158,14 +158,15 @@ static void corrupt(const char *path)
         fclose(file);
 }
 
-/* Whether it is a plan of the stand-in's engine 4: the first of the list of those that always work, which
- * is tried second. Of two that take the same the first is kept. */
+/* A plan must be of the stand-in's engine 4: the first of the list of those that always work, which
+ * is tried second. Of two that take the same time the first is kept. */
 static void look_at_engine(const char *path)
 {
     static const char name[] = "\n4 engine";
     char end[sizeof name] = "";
     FILE *file = fopen(path, "rb");
-    if (file && !fseek(file, 1 - (long)sizeof name, SEEK_END) && fread(end, sizeof name - 1, 1, file))
+    if (file && !fseek(file, 1 - (long)sizeof name, SEEK_END) &&
+        fread(end, sizeof name - 1, 1, file))
         CHECK_MSG(!strcmp(end, name) || !strstr(end, "engine"), "%s", end);
     if (file)
         fclose(file);
