@@ -72,7 +72,7 @@ struct weights {
  * tanh has some 11 bits. */
 static double gelu_unit(const struct ops *ops, const struct example *e)
 {
-    bool library = ops->b->ops->memory && ops->b->compute == TENSOR_BF16 && !e->precise;
+    bool library = ops->libraries && ops->b->compute == TENSOR_BF16 && !e->precise;
     return library && e->y == TENSOR_BF16 && e->act == ACT_GELU_TANH ? ops_unit(TENSOR_BF16) : 0;
 }
 

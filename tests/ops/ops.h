@@ -33,7 +33,8 @@ enum layout {
 struct ops {
     struct backend *b;
     struct arena arena;
-    char name[96]; /* "avx2 plain bf16, 2 threads" */
+    char name[96];  /* "avx2 plain bf16, 2 threads" */
+    bool libraries; /* a GPU's own, which may round more often than stand-ins for them do */
 };
 
 struct ops_tensor {
