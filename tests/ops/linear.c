@@ -68,14 +68,6 @@ struct weights {
     int64_t n;
 };
 
-/* A device's library has GELU behind a product of bf16: it may round the sum before it, and its
- * tanh has some 11 bits. */
-static double gelu_unit(const struct ops *ops, const struct example *e)
-{
-    bool library = ops->libraries && ops->b->compute == TENSOR_BF16 && !e->precise;
-    return library && e->y == TENSOR_BF16 && e->act == ACT_GELU_TANH ? ops_unit(TENSOR_BF16) : 0;
-}
-
 /* y [M, N] and what it may be off by. */
 static void refer(struct ops *ops, const struct example *e, const struct weights *w,
                   const struct ops_tensor *x, double *want, double *tolerance)
@@ -95,7 +87,7 @@ static void refer(struct ops *ops, const struct example *e, const struct weights
                 tolerance[m * w->n + column] =
                     ops_unit(e->y) * 1.01 * fabs(y) +
                     (8 + sqrt((double)e->k)) * 0x1p-24 * size * (1 + 1.2 * (e->act != ACT_NONE)) +
-                    4e-6 * fabs(y) * (e->act != ACT_NONE) + 1.2 * gelu_unit(ops, e) * fabs(sum) +
+                    4e-6 * fabs(y) * (e->act != ACT_NONE) +
                     (double)e->k * 1.2e-38; /* bf16 units flush denormal products */
             }
         }

@@ -234,7 +234,7 @@ void ops_compare_exact(struct ops *ops, const char *what, const struct ops_tenso
 static void run_one(const char *what, struct backend *b, const char *name,
                     void (*test)(struct ops *))
 {
-    struct ops ops = {.b = b, .libraries = b->ops->memory && !options.emulated};
+    struct ops ops = {.b = b};
     snprintf(ops.name, sizeof ops.name, "%s: %s", what, name);
     state = options.seed;
     arena_init(&ops.arena, b);

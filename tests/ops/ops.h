@@ -33,8 +33,7 @@ enum layout {
 struct ops {
     struct backend *b;
     struct arena arena;
-    char name[96];  /* "avx2 plain bf16, 2 threads" */
-    bool libraries; /* a GPU's own, which may round more often than stand-ins for them do */
+    char name[96]; /* "avx2 plain bf16, 2 threads" */
 };
 
 struct ops_tensor {

@@ -55,7 +55,7 @@ model model-stills --pictures 1 --batch 64 --lr 2e-3 --minutes "${MODEL_STILLS:-
 model model-openings --pictures 9 --batch 20 --lr 1.5e-3 --minutes "${MODEL_OPENINGS:-30}"
 # shellcheck disable=SC2086 # $mix is several words
 model model $mix --words-weight 0.5 --lr 1.2e-3 --ema 0.995 --minutes "${MODEL:-180}"
-# Half the time of a video for somewhat fewer right motions; the model's unreel.yaml then needs
+# One forward a step, guided ones too, for somewhat fewer right motions; the model's unreel.yaml then needs
 # guidance_scale: 1.
 if [ "${DISTILL:-0}" != 0 ]; then
     # shellcheck disable=SC2086
