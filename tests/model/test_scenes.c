@@ -1,115 +1,7 @@
 /* Rollouts that change under way, on the small golden model: windows computed again, further scenes,
  * positions in the window, text that moves. Against rollouts and caches made from scratch. */
-#include "base/philox.h"
-#include "model/rollout.h"
 #include "model/text_blend.h"
-#include "test.h"
-
-enum { H = 4, W = 6, BLOCK = 3, FRAME = H * W * 16, MOST = 64 };
-
-static char golden[4096];
-static struct backend *b;
-static struct weights *weights;
-static struct transformer transformer;
-static struct arena arena;
-static struct tensor text[2]; /* two embeddings */
-
-static void fill(float *x, int64_t count, uint32_t seed)
-{
-    for (int64_t i = 0; i < count; i++) {
-        const uint32_t counter[4] = {(uint32_t)i, seed, 0, 0}, key[2] = {1, 2};
-        uint32_t out[4];
-        philox_4x32_10(counter, key, out);
-        x[i] = 1.5f * ((float)out[0] * 0x1p-31f - 1);
-    }
-}
-
-static bool open_model(void)
-{
-    char path[4200];
-    struct transformer_config config;
-    const struct backend_config machine = {.device = "cpu", .dtype = "f32", .threads = 2};
-    CHECK(backend_open(&b, &machine, &test_log) == 0);
-    snprintf(path, sizeof path, "%s/nano/wan_models/Wan2.1-T2V-nano/config.json", golden);
-    CHECK(transformer_config_read(&config, path, &test_log) == 0);
-    snprintf(path, sizeof path, "%s/nano/checkpoints/self_forcing_mini.pt", golden);
-    CHECK(weights_open(&weights, path, "generator_ema", &test_log) == 0);
-    int code = transformer_open(&transformer, b, &config, weights, &test_log);
-    CHECK_MSG(code == 0, "%s", test_message);
-    if (code < 0)
-        return false;
-    arena_init(&arena, b);
-    for (int i = 0; i < 2; i++) {
-        int64_t count = (int64_t)config.text_len * transformer.text_dim;
-        float *host = malloc((size_t)count * sizeof *host);
-        text[i] = arena_tensor(&arena, TENSOR_F32, SHAPE(config.text_len, transformer.text_dim));
-        fill(host, count, 100 + (uint32_t)i);
-        backend_upload(b, text[i], tensor_make(host, TENSOR_F32, 2, text[i].shape));
-        free(host);
-    }
-    return backend_status(b) == 0;
-}
-
-/* Noise named by frame and step, `opaque` frames further on. */
-static int fill_noise(void *opaque, float *x, int64_t frame, int frames, int step)
-{
-    for (int i = 0; i < frames; i++)
-        fill(x + i * FRAME, FRAME, (uint32_t)(1000 * (frame + i + *(int *)opaque) + step));
-    return 0;
-}
-
-struct setup {
-    int window, sink;
-    int64_t given, frames;
-    bool relative, multi;
-    int shift;      /* of the noise */
-    float guidance; /* 0: 3 */
-    int guidance_steps;
-};
-
-static struct rollout open_rollout(struct setup *setup)
-{
-    struct rollout r;
-    struct rollout_config config = {
-        .h = H,
-        .w = W,
-        .window = setup->window,
-        .sink = setup->sink,
-        .relative = setup->relative,
-        .steps = setup->multi ? 0 : 2,
-        .timestep = {1000, 500},
-        .shift = 5,
-        .context_noise = 20,
-        .sampling_steps = 3,
-        .sampling_shift = 5,
-        .guidance_scale = setup->guidance > 0 ? setup->guidance : 3,
-        .guidance_steps = setup->guidance_steps,
-    };
-    block_plan_init(&config.plan, BLOCK, setup->given, setup->frames, false);
-    const struct noise_source noise = {.fill = fill_noise, .opaque = &setup->shift};
-    CHECK(rollout_open(&r, &transformer, &config, noise) == 0);
-    rollout_set_text(&r, text[0], text[1]);
-    return r;
-}
-
-/* The next block's latents [frames, FRAME] into x; how many frames it has. */
-static int64_t next(struct rollout *r, float *x)
-{
-    struct tensor latents = rollout_next(r);
-    CHECK(backend_status(b) == 0);
-    if (!latents.data)
-        return 0;
-    backend_download(b, tensor_make(x, TENSOR_F32, 4, latents.shape), latents);
-    return latents.shape[0];
-}
-
-static double difference(const float *x, const float *y, int64_t count)
-{
-    double worst = 0;
-    for (int64_t i = 0; i < count; i++)
-        worst = fmax(worst, fabs((double)x[i] - y[i]));
-    return worst;
-}
+#include "rollouts.h"
 
 /* ---- further scenes --------------------------------------------------------------------------- */
 
@@ -198,55 +90,6 @@ static void test_keep(bool multi)
     CHECK(late.times.forwards - before == (multi ? 2 * late.solver.steps : late.config.steps));
     rollout_close(&early);
     rollout_close(&late);
-}
-
-/* ---- guidance ------------------------------------------------------------------------------------ */
-
-/* A scale of 1 is the limit of those near it, at half the forwards and half the cache. */
-static void test_unguided(void)
-{
-    struct setup setup = {.window = 6, .sink = 1, .multi = true, .guidance = 1};
-    struct setup near = setup, far = setup;
-    near.guidance = 1.00001f;
-    far.guidance = 3;
-    static float x[BLOCK * FRAME], y[BLOCK * FRAME], z[BLOCK * FRAME];
-    struct rollout one = open_rollout(&setup), guided = open_rollout(&near), more = open_rollout(&far);
-    for (int i = 0; i < 4; i++) {
-        CHECK(next(&one, x) == BLOCK && next(&guided, y) == BLOCK && next(&more, z) == BLOCK);
-        CHECK_MSG(difference(x, y, BLOCK * FRAME) < 1e-3, "block %d", i);
-        CHECK_MSG(difference(x, z, BLOCK * FRAME) > 1e-2, "block %d", i);
-        if (i == 2) {
-            rollout_set_text(&one, text[1], text[0]);
-            rollout_set_text(&guided, text[1], text[0]);
-            rollout_recache(&one, false);
-            rollout_recache(&guided, false);
-        }
-    }
-    CHECK(one.times.forwards * 10 < guided.times.forwards * 6);
-    CHECK(rollout_cache_bytes(&one) * 2 <= rollout_cache_bytes(&guided));
-    rollout_close(&one);
-    rollout_close(&guided);
-    rollout_close(&more);
-}
-
-/* Guidance of all steps is that of as many or more; each step without it is a forward less. */
-static void test_guidance_steps(void)
-{
-    struct setup setup = {.window = 6, .sink = 1, .multi = true}, same = setup, few = setup;
-    same.guidance_steps = 3;
-    few.guidance_steps = 1;
-    static float x[BLOCK * FRAME], y[BLOCK * FRAME], z[BLOCK * FRAME];
-    struct rollout all = open_rollout(&setup), three = open_rollout(&same), one = open_rollout(&few);
-    for (int i = 0; i < 4; i++) {
-        CHECK(next(&all, x) == BLOCK && next(&three, y) == BLOCK && next(&one, z) == BLOCK);
-        CHECK_MSG(!memcmp(x, y, sizeof(x)), "block %d", i);
-        CHECK_MSG(difference(x, z, BLOCK * FRAME) > 1e-2, "block %d", i);
-    }
-    CHECK(all.times.forwards == three.times.forwards);
-    CHECK(all.times.forwards - one.times.forwards == 4 * 2);
-    rollout_close(&all);
-    rollout_close(&three);
-    rollout_close(&one);
 }
 
 /* ---- windows computed again ---------------------------------------------------------------------- */
@@ -586,15 +429,12 @@ int main(int argc, char **argv)
         printf("usage: test_scenes GOLDEN\n");
         return 2;
     }
-    snprintf(golden, sizeof golden, "%s", argv[1]);
-    if (!open_model())
+    if (!open_model(argv[1]))
         return test_end();
     test_restart(false);
     test_restart(true);
     test_keep(false);
     test_keep(true);
-    test_unguided();
-    test_guidance_steps();
     test_restart_finite();
     test_recache_whole(false);
     test_recache_whole(true);
@@ -615,9 +455,6 @@ int main(int argc, char **argv)
     test_relative_angles();
     test_blend();
     test_memory();
-    arena_finish(&arena);
-    transformer_close(&transformer);
-    backend_close(b);
-    weights_close(weights);
+    close_model();
     return test_end();
 }
