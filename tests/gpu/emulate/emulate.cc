@@ -16,17 +16,22 @@
 #define STACK_BYTES (64 * 1024)
 #define SHARED_MAX 16 /* pieces a block */
 
-/* jumping between stacks costs nanoseconds; swapcontext() makes two system calls, but is what the
- * address sanitizer knows */
-#if defined(__SANITIZE_ADDRESS__)
-#define JUMPS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define JUMPS 0
+/* Stacks are changed by jumps: nanoseconds, where swapcontext() makes two system calls, and so does longjmp()
+ * under the address sanitizer, which forgets all it knows of the stack besides. There the compiler's own jumps
+ * are taken, and the sanitizer is told of each. */
+#ifdef EMULATE_SANITIZED
+#include <sanitizer/common_interface_defs.h>
+#ifdef __clang__ /* keeps values in registers over such a jump where it optimises */
+#define SWITCHES __attribute__((noinline, optnone, no_sanitize_address))
+#else
+#define SWITCHES __attribute__((noinline, no_sanitize_address))
 #endif
-#endif
-#ifndef JUMPS
-#define JUMPS 1
+#define SET_JUMP(jump) __builtin_setjmp(reinterpret_cast<void **>(jump))
+#else
+#define SWITCHES __attribute__((noinline))
+#define SET_JUMP(jump) _setjmp(jump)
+#define __sanitizer_start_switch_fiber(fake, bottom, size) ((void)(fake), (void)(bottom), (void)(size))
+#define __sanitizer_finish_switch_fiber(fake, bottom, size) ((void)(fake), (void)(bottom), (void)(size))
 #endif
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
@@ -38,6 +43,7 @@ enum state { RUNNING, AT_BARRIER, AT_SHUFFLE, ENDED };
 struct thread {
     ucontext_t context;
     jmp_buf jump;
+    void *fake; /* the sanitizer's */
     bool begun;
     enum state state;
     float given; /* to a shuffle */
@@ -45,8 +51,10 @@ struct thread {
 
 /* What runs now; one host thread at a time. */
 struct machine {
-    ucontext_t context;
     jmp_buf jump;
+    void *fake;
+    const void *bottom; /* of the scheduler's stack */
+    size_t size;
     thread threads[THREADS_MAX];
     char *stacks;
     thread *current;
@@ -67,43 +75,57 @@ machine m;
     abort();
 }
 
+SWITCHES void long_jump(jmp_buf to)
+{
+#ifdef EMULATE_SANITIZED
+    __builtin_longjmp(reinterpret_cast<void **>(to), 1);
+#else
+    _longjmp(to, 1);
+#endif
+}
+
+/* Compilers do not look for the way back from a call of which they know that it does not return. */
+void (*volatile jump)(jmp_buf to) = long_jump;
+
 /* To the scheduler, until it resumes this thread. */
-__attribute__((noinline)) void leave(enum state state)
+SWITCHES void leave(enum state state)
 {
     thread *t = m.current;
     t->state = state;
-#if JUMPS
-    if (!_setjmp(t->jump))
-        _longjmp(m.jump, 1);
-#else
-    swapcontext(&t->context, &m.context);
-#endif
+    __sanitizer_start_switch_fiber(&t->fake, m.bottom, m.size);
+    if (!SET_JUMP(t->jump))
+        jump(m.jump);
+    __sanitizer_finish_switch_fiber(m.current->fake, &m.bottom, &m.size);
 }
 
 /* Every thread of every block: a coroutine serves one after another. */
 void serve()
 {
+    __sanitizer_finish_switch_fiber(NULL, &m.bottom, &m.size);
     for (;;) {
         m.body(m.opaque);
         leave(ENDED);
     }
 }
 
-__attribute__((noinline)) void resume(thread *t)
+SWITCHES void jump_to(thread *t)
+{
+    if (SET_JUMP(m.jump))
+        return;
+    if (t->begun)
+        jump(t->jump);
+    t->begun = true;
+    setcontext(&t->context);
+}
+
+void resume(thread *t)
 {
     m.current = t;
     threadIdx = dim3((unsigned)(t - m.threads), 0, 0);
     t->state = RUNNING;
-#if JUMPS
-    if (_setjmp(m.jump))
-        return;
-    if (t->begun)
-        _longjmp(t->jump, 1);
-    t->begun = true;
-    setcontext(&t->context);
-#else
-    swapcontext(&m.context, &t->context);
-#endif
+    __sanitizer_start_switch_fiber(&m.fake, t->context.uc_stack.ss_sp, STACK_BYTES);
+    jump_to(t);
+    __sanitizer_finish_switch_fiber(m.fake, NULL, NULL);
 }
 
 void create_threads()

@@ -17,6 +17,15 @@
 
 #define UNREEL_EMULATE 1
 
+/* under the address sanitizer */
+#if defined(__SANITIZE_ADDRESS__)
+#define EMULATE_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define EMULATE_SANITIZED 1
+#endif
+#endif
+
 struct dim3;
 
 void emulate_barrier();
