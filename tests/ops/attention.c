@@ -33,11 +33,8 @@ static void refer(const struct operands *o, int64_t i, int64_t head, double *wan
     for (int64_t j = 0; j < e->keys; j++) {
         const double *k = o->k + (j * e->heads + head) * e->width;
         double size = 0;
-        p[j] = 0;
-        for (int64_t d = 0; d < e->width; d++) {
-            p[j] += q[d] * k[d] * o->scale;
-            size += fabs(q[d] * k[d] * o->scale);
-        }
+        p[j] = ops_dot(q, 1, k, 1, e->width, &size) * o->scale;
+        size *= fabs(o->scale);
         if (o->bias) {
             double b = o->bias[head * (e->queries + e->keys - 1) + j - i + e->queries - 1];
             p[j] += b;
@@ -51,16 +48,13 @@ static void refer(const struct operands *o, int64_t i, int64_t head, double *wan
     double relative = 2 * slack + 1e-6 + (o->probabilities_bf16 ? 2.02 * 0x1p-8 : 0) +
                       sqrt((double)e->keys) * 0x1p-23;
     for (int64_t d = 0; d < e->width; d++) {
-        double y = 0, size = 0;
-        for (int64_t j = 0; j < e->keys; j++) {
-            double part = p[j] / sum * o->v[(j * e->heads + head) * e->width + d];
-            y += part;
-            size += fabs(part);
-        }
+        double size = 0;
+        const double *v = o->v + head * e->width + d;
+        double y = ops_dot(p, 1, v, e->heads * e->width, e->keys, &size) / sum;
         int64_t at = (i * e->heads + head) * e->width + d;
         want[at] = y;
         tolerance[at] =
-            relative * size + (o->probabilities_bf16 ? 1.01 * 0x1p-8 : 0x1p-23) * fabs(y);
+            relative * size / sum + (o->probabilities_bf16 ? 1.01 * 0x1p-8 : 0x1p-23) * fabs(y);
     }
 }
 

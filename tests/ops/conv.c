@@ -43,13 +43,8 @@ static double convolve(const struct operands *o, int64_t t, int64_t h, int64_t w
                 if (ih < 0 || iw < 0 || ih >= up * e->h || iw >= up * e->w)
                     continue;
                 const double *x = o->x + ((it * e->h + ih / up) * e->w + iw / up) * e->ci;
-                for (int64_t ci = 0; ci < e->ci; ci++) {
-                    int64_t tap = (a * e->kh + b) * e->kw + c;
-                    double part =
-                        x[ci] * o->weight[(co * e->ci + ci) * e->kt * e->kh * e->kw + tap];
-                    sum += part;
-                    *size += fabs(part);
-                }
+                int64_t taps = e->kt * e->kh * e->kw, tap = (a * e->kh + b) * e->kw + c;
+                sum += ops_dot(x, 1, o->weight + co * e->ci * taps + tap, taps, e->ci, size);
             }
         }
     }

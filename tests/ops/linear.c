@@ -77,11 +77,7 @@ static void refer(struct ops *ops, const struct example *e, const struct weights
         for (int p = 0; p < e->parts; p++) {
             for (int64_t n = 0; n < e->n[p]; n++, column++) {
                 double sum = e->biased ? w->bias[p].value[n] : 0, size = fabs(sum);
-                for (int64_t k = 0; k < e->k; k++) {
-                    double part = x->value[m * e->k + k] * w->weight[p].value[n * e->k + k];
-                    sum += part;
-                    size += fabs(part);
-                }
+                sum += ops_dot(x->value + m * e->k, 1, w->weight[p].value + n * e->k, 1, e->k, &size);
                 double y = activation(sum, e->act);
                 want[m * w->n + column] = y;
                 tolerance[m * w->n + column] =

@@ -43,6 +43,7 @@ struct ops_tensor {
     /* surroundings */
     struct tensor base; /* dense */
     bool *inside;       /* of base */
+    int64_t *offset;    /* [count] of the elements in base */
 };
 
 struct ops_options {
@@ -74,6 +75,9 @@ double ops_round(double x, enum tensor_type type);
 
 /* Half a unit in the last place, relative. */
 double ops_unit(enum tensor_type type);
+
+/* Sum of a[i step_a] b[i step_b]; adds the sum of their magnitudes to *size. */
+double ops_dot(const double *a, int64_t step_a, const double *b, int64_t step_b, int64_t count, double *size);
 
 /* A value as `fill` says; `large` is what LARGE and MIXED are limited to. */
 double ops_value(enum fill fill, double large);

@@ -120,12 +120,8 @@ static void refer(const struct example *e, int64_t n, const double *x, const dou
 {
     for (int64_t m = 0; m < e->m; m++) {
         for (int64_t i = 0; i < n; i++) {
-            double sum = 0, size = 0, shift = e->biased ? bias[i] : 0;
-            for (int64_t k = 0; k < e->k; k++) {
-                double part = x[m * e->k + k] * w[i * e->k + k];
-                sum += part;
-                size += fabs(part);
-            }
+            double size = 0, shift = e->biased ? bias[i] : 0;
+            double sum = ops_dot(x + m * e->k, 1, w + i * e->k, 1, e->k, &size);
             double y = activation(sum + shift, e->act);
             want[m * n + i] = y;
             tolerance[m * n + i] =

@@ -3,18 +3,22 @@
     python3 tools/train/train_vae.py --run RUN --minutes 40
 
 L1 of pictures and of their gradients, more where the thing is, which most crops are to show; latents
-get noise of a tenth of their size and are held near that size, so that the decoder forgives what the
-transformer does not get exactly right. With --decoder-only latents stay what they are, and with them
-all that was encoded and trained; clips of 21 pictures then teach it how a latent frame follows another
-far from the beginning, where differences between pictures must not show which of them share one.
+get noise and are held small, so that the decoder forgives what the transformer does not get exactly
+right. With --decoder-only latents stay what they are, and with them all that was encoded and trained;
+clips of 21 pictures then teach it how a latent frame follows another far from the beginning, where
+differences between pictures must not show which of them share one. Each clip then has noise of its own
+level, none to --noise: what the transformer makes has errors that are new in every latent frame, and
+only a decoder that has seen such errors takes them out over the four pictures of each.
 """
 import argparse
+import pathlib
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 import common
+import export
 import optim
 import vae
 import world
@@ -43,6 +47,7 @@ def clips(rng, count, pictures, width, height, whole, aimed=0.0):
 
 
 def loss_of(model, x, cover, dtype, noise, motion_weight):
+    """noise: the deviation of that of latents, a number or such as scales them."""
     mu, _ = model.encode(x.to(dtype))
     z = mu.float() + noise * torch.randn_like(mu, dtype=torch.float32)
     y = model.decode(z.to(dtype)).float()
@@ -51,7 +56,11 @@ def loss_of(model, x, cover, dtype, noise, motion_weight):
     flat = (weight * d.abs()).mean()
     edges = (weight[..., 1:] * (d[..., 1:] - d[..., :-1]).abs()).mean() + \
         (weight[..., 1:, :] * (d[..., 1:, :] - d[..., :-1, :]).abs()).mean()
-    motion = (d[:, 1:] - d[:, :-1]).abs().mean() if d.shape[1] > 1 else 0
+    motion = 0
+    if d.shape[1] > 1:
+        # The root of the mean square over the four pictures of a latent frame, so that an error that comes
+        # with a latent frame costs half if it comes little by little; on average it would cost the same.
+        motion = (d[:, 1:] - d[:, :-1]).unflatten(1, (-1, 4)).square().mean(2).add(1e-8).sqrt().mean()
     size = mu.float().square().mean()
     loss = flat + 0.5 * edges + motion_weight * motion + 2 * (weight * d.square()).mean() + 1e-3 * size
     return loss, flat, size, y
@@ -80,7 +89,8 @@ def main():
     p.add_argument("--crop", default="96x96")
     p.add_argument("--batch", type=int, default=4)
     p.add_argument("--pictures", type=int, default=9, help="a clip; 1: stills, to begin with")
-    p.add_argument("--noise", type=float, default=0.1, help="of latents, which the decoder is to forgive")
+    p.add_argument("--noise", type=float, default=0.1, help="of latents, which the decoder is to forgive; "
+                   "with --decoder-only the most, in deviations of latents")
     p.add_argument("--motion-weight", type=float, default=0.25, help="of differences between pictures")
     p.add_argument("--decoder-only", action="store_true", help="leave the encoder as it is")
     p.add_argument("--steps", type=int, default=20000)
@@ -117,6 +127,7 @@ def main():
     torch.manual_seed(a.seed + start)
     budget = common.Budget(a.steps, a.minutes * 60)
     dtype = torch.bfloat16
+    deviation = export.statistics_of(pathlib.Path(a.run))[1].view(-1, 1, 1) if a.decoder_only else None
     sums, step = [], start
     while budget.share(step) < 1:
         rate = common.learning_rate(int(budget.share(step) * 10000), 10000, a.lr)
@@ -126,8 +137,11 @@ def main():
             x, cover = clips(rng, 5 * a.batch, 1, *crop, size, 0.6)
         else:
             x, cover = clips(rng, a.batch, a.pictures, *crop, size, 0.6)
-        loss, flat, latent, _ = loss_of(model, x.to(a.device), cover.to(a.device), dtype, a.noise,
-                                        a.motion_weight)
+        noise = a.noise
+        if a.decoder_only:
+            noise = noise * torch.rand(len(x), 1, 1, 1, 1) * deviation
+        loss, flat, latent, _ = loss_of(model, x.to(a.device), cover.to(a.device), dtype,
+                                        torch.as_tensor(noise, device=a.device), a.motion_weight)
         optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
