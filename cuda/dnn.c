@@ -250,9 +250,12 @@ static struct plan *add(struct cuda_backend *c, const char *key)
     return plan;
 }
 
-static void remove_last(struct cuda_backend *c, struct dnn *dnn)
+static void remove_plan(struct cuda_backend *c, struct dnn *dnn, struct plan *plan)
 {
-    struct plan *plan = dnn->plan[--dnn->plans];
+    int i = 0;
+    while (dnn->plan[i] != plan)
+        i++;
+    dnn->plan[i] = dnn->plan[--dnn->plans];
     destroy(dnn, plan->plan);
     cuda_give(c, plan->queries);
     dnn_graph_finish(&plan->graph);
@@ -301,7 +304,7 @@ static bool run(struct cuda_backend *c, const char *key, const struct dnn_conv_s
         plan->tried = true;
         choose(c, plan, binding);
         if (c->base.status) { /* no memory, say: that is no choice */
-            remove_last(c, dnn);
+            remove_plan(c, dnn, plan);
             return true;
         }
         if (!plan->plan)
@@ -510,7 +513,7 @@ void dnn_close(struct cuda_backend *c, struct dnn *dnn)
     if (!dnn)
         return;
     while (dnn->plans)
-        remove_last(c, dnn);
+        remove_plan(c, dnn, dnn->plan[dnn->plans - 1]);
     if (dnn->begin)
         cudaEventDestroy(dnn->begin);
     if (dnn->end)

@@ -22,8 +22,8 @@ finish() {
     exit
 }
 
-heading() {
-    printf '\n== %s\n' "$*"
+heading() { # with the seconds since the beginning
+    printf '\n== %s (%d s)\n' "$*" "$SECONDS"
 }
 
 # A step whose failure leaves nothing to test.
