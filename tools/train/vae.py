@@ -8,6 +8,8 @@ A 3x3x3 convolution is computed as one 2-D convolution over the frame and the tw
 along the channels: the same sums, several times as fast as conv3d on a CPU.
 """
 import math
+import os
+import pathlib
 
 import torch
 import torch.nn as nn
@@ -20,6 +22,22 @@ MEAN = [-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508,
         0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921]
 STD = [2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
        3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160]
+
+
+def slow_bf16(path="/proc/cpuinfo"):
+    """Whether bf16 convolutions are slower than those in f32: on processors without AMX, where oneDNN 2.6 takes
+    up to 40 times as long for the gradient of weights, half of a step."""
+    return not os.path.exists(path) or "amx_bf16" not in pathlib.Path(path).read_text()
+
+
+SLOW_BF16 = slow_bf16()
+
+
+def convolve(x, weight, bias, stride=(1, 1), padding=(0, 0)):
+    """conv2d in the type of x."""
+    if x.dtype == torch.bfloat16 and x.device.type == "cpu" and SLOW_BF16:
+        return F.conv2d(x.float(), weight, bias, stride, padding).bfloat16()
+    return F.conv2d(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), stride, padding)
 
 
 def each_frame(f, x):
@@ -52,10 +70,8 @@ class CausalConv(nn.Module):
 
     def stacked(self, f):
         """f [B * T, kt * Ci, H, W]: frames with their history."""
-        if f.dtype == torch.bfloat16:
-            return F.conv2d(f, self.kernel().bfloat16(), self.bias.bfloat16(),
-                            padding=self.weight.shape[3] // 2)
-        return F.conv2d(f, self.kernel(), self.bias, padding=self.weight.shape[3] // 2)
+        pad = self.weight.shape[3] // 2
+        return convolve(f, self.kernel(), self.bias, padding=(pad, pad))
 
     def forward(self, x):
         kt = self.weight.shape[2]
@@ -99,7 +115,7 @@ class Residual(nn.Module):
 
 
 def conv2d(conv, f):
-    return F.conv2d(f, conv.weight.to(f.dtype), conv.bias.to(f.dtype), conv.stride, conv.padding)
+    return convolve(f, conv.weight, conv.bias, conv.stride, conv.padding)
 
 
 class Attention(nn.Module):
