@@ -4,8 +4,8 @@
 #
 #     tools/train/all.sh RUN [MODEL_FOLDER]
 #
-# Minutes of each stage: STILLS, CLIPS, DECODER (VAE), MODEL_STILLS, MODEL_OPENINGS, MODEL in the
-# environment (defaults: two cores with AMX); DISTILL, 0 by default.
+# Minutes of each stage: STILLS, CLIPS, DECODER (VAE), LIGHT (decoder), MODEL_STILLS, MODEL_OPENINGS, MODEL
+# in the environment (defaults: two cores with AMX); DISTILL, 0 by default.
 # DEVICE=cuda trains on a GPU.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -64,6 +64,7 @@ if [ "${DISTILL:-0}" != 0 ]; then
 fi
 # Only the decoder, so that what is encoded stays right: it can go on for as long as there is time.
 stage decoder train_vae.py --run "$run" --device "$device" --threads "$threads" --decoder-only \
-    --pictures 21 --batch 2 --crop 64x64 --motion-weight 1 --noise 0.07 --lr 6e-4 \
+    --pictures 21 --batch 2 --crop 64x64 --motion-weight 2 --noise 0.15 --lr 6e-4 \
     --minutes "${DECODER:-60}"
+stage light train_light.py --run "$run" --device "$device" --threads "$threads" --minutes "${LIGHT:-40}"
 "$python" "$here/export.py" --run "$run" --to "$to"

@@ -2,6 +2,8 @@
 in f32, which the engine checks:
 
     python3 tools/train/compare.py --run RUN --to /tmp/compare && unreel check --dtype f32 /tmp/compare
+
+and with a light decoder another one in /tmp/compare/light.
 """
 import argparse
 import json
@@ -11,6 +13,7 @@ import torch
 
 import encode
 import export
+import light
 import model as m
 import text
 import vae
@@ -37,6 +40,15 @@ def compare_vae(run, expected):
     export.save(expected / "vae.safetensors", {"clip": x[:9], "clip_latent": z[:3], "latents": z,
                                                "pixels": y})
     return {k: v for k, v in model.state_dict().items()}
+
+
+def compare_light(run, to):
+    model = f32(light.Light(), torch.load(run / "light.pt", map_location="cpu")["ema"])
+    torch.manual_seed(1)
+    z = torch.randn(4, 16, SIZE[1] // 8, SIZE[0] // 8)
+    pixels = model.decode(z[None], torch.float32)[0].clamp(0, 1)
+    export.save(to / "taew2_1.expected.safetensors", {"latents": z, "pixels": pixels})
+    export.save(to / "taew2_1.safetensors", dict(model.state_dict()))
 
 
 def compare_model(run, expected, checkpoint):
@@ -90,6 +102,8 @@ def main():
     tokenizer = models / "google/umt5-xxl/spiece.model"
     tokenizer.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.write_bytes((a.run / "spiece.model").read_bytes())
+    if (a.run / "light.pt").exists():
+        compare_light(a.run, a.to / "light")
 
 
 if __name__ == "__main__":

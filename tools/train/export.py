@@ -59,6 +59,12 @@ def export_vae(run, to, dtype):
 
 
 @torch.no_grad()
+def export_light(run, to, dtype):
+    state = torch.load(run / "light.pt", map_location="cpu")
+    save(to / "taew2_1.safetensors", {k: v.to(dtype) for k, v in state["ema"].items()})
+
+
+@torch.no_grad()
 def export_model(run, to, dtype):
     distilled = run / "distill.pt"
     state = torch.load(distilled if distilled.exists() else run / "model.pt", map_location="cpu")
@@ -80,12 +86,14 @@ def main():
     p.add_argument("--run", required=True, type=pathlib.Path)
     p.add_argument("--to", required=True, type=pathlib.Path)
     p.add_argument("--f32", action="store_true", help="for comparisons")
-    p.add_argument("--only", choices=("vae", "model"))
+    p.add_argument("--only", choices=("vae", "light", "model"))
     a = p.parse_args()
     dtype = torch.float32 if a.f32 else torch.bfloat16
-    if a.only != "model":
+    if a.only in (None, "vae"):
         export_vae(a.run, a.to, dtype)
-    if a.only != "vae":
+    if a.only == "light" or (not a.only and (a.run / "light.pt").exists()):
+        export_light(a.run, a.to, dtype)
+    if a.only in (None, "model"):
         export_model(a.run, a.to, dtype)
 
 
