@@ -176,6 +176,37 @@ static void test_empty(void)
     player_close(player);
 }
 
+/* How late a thread of this machine wakes up at worst, while others are at work on it. */
+struct watch {
+    GThread *thread;
+    gint ended;
+    double late; /* s */
+};
+
+static gpointer run_watch(gpointer opaque)
+{
+    struct watch *w = opaque;
+    while (!g_atomic_int_get(&w->ended)) {
+        double begin = now();
+        g_usleep(1000);
+        w->late = MAX(w->late, now() - begin - 0.001);
+    }
+    return NULL;
+}
+
+static void watch_begin(struct watch *w)
+{
+    *w = (struct watch){0};
+    w->thread = g_thread_new("watch", run_watch, w);
+}
+
+static double watch_end(struct watch *w)
+{
+    g_atomic_int_set(&w->ended, 1);
+    g_thread_join(w->thread);
+    return w->late;
+}
+
 /* A chunk takes half the time that it plays; its pictures come four at a time, the first after a
  * sixth. Returns how many pictures wait when the chunk is begun. */
 static int generate_evenly(struct player *player, struct stage *stage, int chunk, int *number)
@@ -203,6 +234,8 @@ static void test_lead(void)
     int number = 0, waiting[12];
     const int usual = (int)(RATE * (0.2 + (double)CHUNK / RATE / 6)), more = CHUNK / 2;
     struct player *player = open_player(&stage, 0.2);
+    struct watch watch;
+    watch_begin(&watch);
     for (int i = 0; i < 12; i++) {
         if (i == 6)
             player_asked(player, 1);
@@ -211,6 +244,7 @@ static void test_lead(void)
         waiting[i] = generate_evenly(player, &stage, i, &number);
     }
     player_end(player, true);
+    double late = watch_end(&watch);
     check_complete(&stage, 12 * CHUNK);
     for (int i = 2; i < 12; i++) {
         int expected = i >= 7 && i < 9 ? usual + more : usual;
@@ -218,7 +252,8 @@ static void test_lead(void)
             CHECK_MSG(abs(waiting[i] - expected) <= 3, "chunk %d: %d wait, not %d", i, waiting[i],
                       expected);
     }
-    CHECK_MSG(over(&stage, 1, 0.06) <= 1, "%d long gaps", over(&stage, 1, 0.06));
+    int gaps = over(&stage, 1, 0.06 + late);
+    CHECK_MSG(gaps <= 1, "%d long gaps; threads woke up to %.3f s late", gaps, late);
     player_close(player);
 }
 
