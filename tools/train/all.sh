@@ -64,7 +64,7 @@ if [ "${DISTILL:-0}" != 0 ]; then
 fi
 # Only the decoder, so that what is encoded stays right: it can go on for as long as there is time.
 stage decoder train_vae.py --run "$run" --device "$device" --threads "$threads" --decoder-only \
-    --pictures 21 --batch 2 --crop 64x64 --motion-weight 2 --noise 0.15 --lr 6e-4 \
+    --pictures 21 --batch 2 --crop 64x64 --motion-weight 2 --noise 0.3 --lr 6e-4 \
     --minutes "${DECODER:-60}"
 stage light train_light.py --run "$run" --device "$device" --threads "$threads" --minutes "${LIGHT:-40}"
 "$python" "$here/export.py" --run "$run" --to "$to"

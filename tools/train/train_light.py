@@ -32,37 +32,16 @@ class Data:
         first = int(rng.integers(self.latents.shape[1] - count + 1))
         s, pictures = self.scenes[i], 1 + 4 * (count - 1)
         x, cover = (f(s, 4 * first, pictures, self.width, self.height) for f in (world.render, world.cover))
-        y0, x0 = (int(rng.integers((whole - part) // 8 + 1))
-                  for whole, part in ((self.height, height), (self.width, width)))
-        seen = np.argwhere(cover[pictures // 2] > 0.5)
-        if len(seen) and rng.random() < aimed:
-            at = (seen[rng.integers(len(seen))] - (height // 2, width // 2)) // 8
-            y0, x0 = (int(np.clip(m, 0, (whole - part) // 8))
-                      for m, whole, part in zip(at, (self.height, self.width), (height, width)))
-        z = torch.from_numpy(np.asarray(self.latents[i, first:first + count, :, y0:y0 + height // 8,
-                                                     x0:x0 + width // 8], np.float32))
-        area = np.s_[:, 8 * y0:8 * y0 + height, 8 * x0:8 * x0 + width]
+        y0, x0 = train_vae.corner(rng, cover[pictures // 2], width, height, aimed)
+        area = np.s_[:, y0:y0 + height, x0:x0 + width]
+        z = self.latents[i, first:first + count, :, y0 // 8:(y0 + height) // 8, x0 // 8:(x0 + width) // 8]
+        z = torch.from_numpy(np.asarray(z, np.float32))
         return ((z - self.mean) / self.std,
                 torch.from_numpy(x[area].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1,
                 torch.from_numpy(cover[area].copy()).unsqueeze(1))
 
     def batch(self, rng, size, *shape):
         return (torch.stack(v) for v in zip(*(self.clip(rng, *shape) for _ in range(size))))
-
-
-@torch.no_grad()
-def evaluate(model, teacher, data, count=12):
-    """PSNR in dB over unseen whole scenes, and pairs of pictures to look at; train_vae.evaluate()'s scenes."""
-    rng = np.random.default_rng(99)
-    error, rows = [], []
-    for _ in range(count):
-        x, _ = train_vae.clips(rng, 1, 17, data.width, data.height, (data.width, data.height))
-        z = vae.normalise(teacher.encode(x.bfloat16())[0].float())
-        y = model.decode((z - data.mean) / data.std).clamp(0, 1) * 2 - 1
-        error.append(((x - y) / 2).square().mean().item())
-        both = torch.stack([x[0, 0], y[0, 0], x[0, 11], y[0, 11]])
-        rows.append((both.permute(0, 2, 3, 1).numpy() + 1) / 2)
-    return float(np.mean([-10 * np.log10(e) for e in error])), np.stack(rows)
 
 
 def main():
@@ -101,13 +80,16 @@ def main():
     rng = np.random.default_rng(a.seed + start)
     torch.manual_seed(a.seed + start)
 
+    def again(x):
+        z = vae.normalise(encoder.encode(x.bfloat16())[0].float())
+        return ema.model.decode(((z - data.mean) / data.std).to(a.device)).cpu() * 2 - 1
+
     def report(final):
-        psnr, sheet = evaluate(ema.model.cpu(), encoder, data, 24 if final else 12)
+        psnr, sheet = train_vae.evaluate(again, (data.width, data.height), 24 if final else 12)
         run.report(step=step, psnr=psnr, **({"final": 1} if final else {}))
         run.sheet("pairs", sheet)
         run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step,
                  optimiser=optimiser.state_dict())
-        ema.model.to(a.device)
 
     budget, step, sums = common.Budget(a.steps, a.minutes * 60), start, []
     while budget.share(step) < 1:

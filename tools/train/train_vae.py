@@ -23,6 +23,18 @@ import optim
 import vae
 import world
 
+def corner(rng, covered, width, height, aimed):
+    """Where a crop begins, row and column, in pictures that show the thing where covered [h, w] says: a share of
+    `aimed` are around it. Multiples of 8, as latents lie."""
+    steps = [(whole - part) // 8 for whole, part in zip(covered.shape, (height, width))]
+    y, x = (int(rng.integers(0, n + 1)) * 8 for n in steps)
+    seen = np.argwhere(covered > 0.5)
+    if len(seen) and rng.random() < aimed:
+        middle = seen[rng.integers(len(seen))] - (height // 2, width // 2)
+        y, x = (8 * int(np.clip(m // 8 + rng.integers(-1, 2), 0, n)) for m, n in zip(middle, steps))
+    return y, x
+
+
 def clips(rng, count, pictures, width, height, whole, aimed=0.0):
     """Pictures [count, pictures, 3, height, width] in [-1, 1], crops of those of `whole` size, and what
     the thing covers [count, pictures, 1, height, width]. A share of `aimed` are crops around the thing."""
@@ -34,12 +46,7 @@ def clips(rng, count, pictures, width, height, whole, aimed=0.0):
         if s.change >= 0:
             first = max(0, (s.change + int(rng.integers(-4, 8))) // 4 * 4)
         full, covered = (f(s, first, pictures, *whole) for f in (world.render, world.cover))
-        steps = (whole[1] - height) // 8, (whole[0] - width) // 8
-        y, x = (int(rng.integers(0, n + 1)) * 8 for n in steps)
-        seen = np.argwhere(covered[pictures // 2] > 0.5)
-        if len(seen) and rng.random() < aimed:
-            middle = seen[rng.integers(len(seen))] - (height // 2, width // 2)
-            y, x = (8 * int(np.clip(m // 8 + rng.integers(-1, 2), 0, n)) for m, n in zip(middle, steps))
+        y, x = corner(rng, covered[pictures // 2], width, height, aimed)
         out[i] = full[:, y:y + height, x:x + width]
         cover[i] = covered[:, y:y + height, x:x + width]
     return (torch.from_numpy(out).permute(0, 1, 4, 2, 3).float() / 127.5 - 1,
@@ -66,7 +73,7 @@ def difference(y, x, cover, motion_weight):
 
 
 def loss_of(model, x, cover, dtype, noise, motion_weight):
-    """noise: the deviation of that of latents, a number or such as scales them."""
+    """noise: the deviation of what is added to latents, of a shape that they can be multiplied with."""
     mu, _ = model.encode(x.to(dtype))
     z = mu.float() + noise * torch.randn_like(mu, dtype=torch.float32)
     loss, flat = difference(model.decode(z.to(dtype)).float(), x, cover, motion_weight)
@@ -75,14 +82,14 @@ def loss_of(model, x, cover, dtype, noise, motion_weight):
 
 
 @torch.no_grad()
-def evaluate(model, size, dtype, count=12):
-    """PSNR in dB over unseen whole scenes, and pairs of pictures to look at."""
+def evaluate(again, size, count=12):
+    """PSNR in dB over unseen whole scenes, and pairs of pictures to look at. again(x): the pictures x, encoded and
+    decoded, both in [-1, 1]."""
     rng = np.random.default_rng(99)
     error, rows = [], []
     for _ in range(count):
         x, _ = clips(rng, 1, 17, *size, size)
-        mu, _ = model.encode(x.to(dtype))
-        y = model.decode(mu).float().clamp(-1, 1)
+        y = again(x).clamp(-1, 1)
         error.append(((x - y) / 2).square().mean().item())
         both = torch.stack([x[0, 0], y[0, 0], x[0, 11], y[0, 11]])
         rows.append((both.permute(0, 2, 3, 1).numpy() + 1) / 2)
@@ -136,6 +143,10 @@ def main():
     budget = common.Budget(a.steps, a.minutes * 60)
     dtype = torch.bfloat16
     deviation = export.statistics_of(pathlib.Path(a.run))[1].view(-1, 1, 1) if a.decoder_only else None
+
+    def again(x):
+        return ema.model.decode(ema.model.encode(x.to(a.device, dtype))[0]).float().cpu()
+
     sums, step = [], start
     while budget.share(step) < 1:
         rate = common.learning_rate(int(budget.share(step) * 10000), 10000, a.lr)
@@ -145,11 +156,9 @@ def main():
             x, cover = clips(rng, 5 * a.batch, 1, *crop, size, 0.6)
         else:
             x, cover = clips(rng, a.batch, a.pictures, *crop, size, 0.6)
-        noise = a.noise
-        if a.decoder_only:
-            noise = noise * torch.rand(len(x), 1, 1, 1, 1) * deviation
-        loss, flat, latent = loss_of(model, x.to(a.device), cover.to(a.device), dtype,
-                                        torch.as_tensor(noise, device=a.device), a.motion_weight)
+        noise = a.noise * (torch.rand(len(x), 1, 1, 1, 1) * deviation if a.decoder_only else torch.ones(()))
+        loss, flat, latent = loss_of(model, x.to(a.device), cover.to(a.device), dtype, noise.to(a.device),
+                                     a.motion_weight)
         optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -163,12 +172,12 @@ def main():
             run.report(step=step, loss=float(mean[0]), l1=float(mean[1]), latent=float(mean[2]),
                        lr=rate)
         if step % (10 * a.report) == 0:
-            psnr, sheet = evaluate(ema.model, size, dtype)
+            psnr, sheet = evaluate(again, size)
             run.report(step=step, psnr=psnr)
             run.sheet("pairs", sheet)
             run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step, dim=a.dim,
                      pictures=a.pictures, optimiser=optimiser.state_dict())
-    psnr, sheet = evaluate(ema.model, size, dtype, 24)
+    psnr, sheet = evaluate(again, size, 24)
     run.report(step=step, psnr=psnr, final=1)
     run.sheet("pairs", sheet)
     run.save(model=model.state_dict(), ema=ema.model.state_dict(), step=step, dim=a.dim,

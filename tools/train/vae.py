@@ -24,18 +24,13 @@ STD = [2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
        3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160]
 
 
-def slow_bf16(path="/proc/cpuinfo"):
-    """Whether bf16 convolutions are slower than those in f32: on processors without AMX, where oneDNN 2.6 takes
-    up to 40 times as long for the gradient of weights, half of a step."""
-    return not os.path.exists(path) or "amx_bf16" not in pathlib.Path(path).read_text()
-
-
-SLOW_BF16 = slow_bf16()
+# Without AMX, oneDNN 2.6 takes up to 40 times as long for the gradient of weights in bf16 as in f32.
+HAS_AMX = os.path.exists("/proc/cpuinfo") and "amx_bf16" in pathlib.Path("/proc/cpuinfo").read_text()
 
 
 def convolve(x, weight, bias, stride=(1, 1), padding=(0, 0)):
     """conv2d in the type of x."""
-    if x.dtype == torch.bfloat16 and x.device.type == "cpu" and SLOW_BF16:
+    if x.dtype == torch.bfloat16 and x.device.type == "cpu" and not HAS_AMX:
         return F.conv2d(x.float(), weight, bias, stride, padding).bfloat16()
     return F.conv2d(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), stride, padding)
 
