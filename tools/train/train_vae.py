@@ -15,7 +15,6 @@ import pathlib
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 import common
 import export
