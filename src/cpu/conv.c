@@ -5,9 +5,11 @@
 
 #include "base/file.h"
 #include "cpu/product.h"
+#include "cpu/winograd.h"
 
 struct plain_conv {
-    struct cpu_packed packed; /* inputs ordered [kt, kh, kw, Ci] */
+    struct cpu_packed packed;  /* inputs ordered [kt, kh, kw, Ci] */
+    struct winograd *winograd; /* where that is faster */
 };
 
 int cpu_conv_init(struct backend *b, struct conv *w)
@@ -30,6 +32,7 @@ void cpu_conv_finish(struct backend *b, struct conv *w)
 {
     struct plain_conv *impl = w->impl;
     cpu_packed_finish(&impl->packed);
+    winograd_free(impl->winograd);
     free(impl);
     w->impl = NULL;
 }
@@ -111,6 +114,10 @@ void cpu_conv(struct backend *b, const struct tensor *y, const struct tensor *x,
               enum activation act, bool accumulate)
 {
     struct plain_conv *impl = w->impl;
+    if (winograd_takes(cpu_of(b), w, y)) {
+        winograd_conv(cpu_of(b), y, x, w, &impl->winograd, act, accumulate);
+        return;
+    }
     if (!impl->packed.data && !pack(b, w))
         return;
     struct pixels pixels = {cpu_of(b), y, x, w};

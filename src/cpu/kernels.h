@@ -15,6 +15,17 @@ struct cpu_row {
 /* Floats that cpu_kernels.gemm multiplies a row of weights by at once are never more than this. */
 #define CPU_GEMM_WIDTH_MAX 32
 #define CPU_SOFTMAX_COLUMNS 96
+#define CPU_WINOGRAD_A 0.625f /* points of Winograd's transforms: 0, A, -A, B, -B, infinity */
+#define CPU_WINOGRAD_B 1.5f
+
+/* A product whose inputs come in pieces: rows [row, row + m) of x [pieces, .., k], w [pieces, k, width].
+ * Pieces of x are `apart` elements from one another. */
+struct cpu_pieces {
+    const float *x, *w;
+    int64_t m, k, pieces, apart;
+    int64_t ldy;
+    bool add; /* to what y holds */
+};
 
 struct cpu_kernels {
     /* Unless said otherwise y may be x: the same memory, type and place. */
@@ -54,6 +65,17 @@ struct cpu_kernels {
     /* The same with x [k, m], rows ldx apart. */
     void (*gemm_columns)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
                          const float *w, int64_t ldw);
+    /* y [m, width] = or += the product of pieces; width is gemm_width, narrow: half of it. */
+    void (*gemm_pieces)(float *y, const struct cpu_pieces *pieces, bool narrow);
+
+    /* Winograd's F(4x4, 3x3), see winograd.h, n channels side by side, a multiple of gemm_width / 2:
+     * the 36 values, `step` elements apart, that a patch x of 6x6 pixels becomes, whose rows and pixels
+     * are `row` and `pixel` elements apart; and the 4x4 pixels y that 36 sums become, plus bias. */
+    void (*winograd_input)(float *y, int64_t step, struct cpu_row x, int64_t row, int64_t pixel,
+                           int64_t n);
+    void (*winograd_output)(float *y, int64_t row, int64_t pixel, const float *x, int64_t step,
+                            const float *bias, int64_t n);
+
     /* y [panels, n, gemm_width] = x [n, k] cut into panels of columns, filled up with zeros. */
     void (*panels)(float *y, struct cpu_row x, int64_t ldx, int64_t n, int64_t k);
     /* y [k, width of n] = x [n, k] transposed: rows ldy, ldx elements apart. */

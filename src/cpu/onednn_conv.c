@@ -9,6 +9,7 @@
 #include "cpu/conv_common.h"
 #include "cpu/load.h"
 #include "cpu/onednn.h"
+#include "cpu/winograd.h"
 
 #define TILE_PIXELS 512
 #define TILE_COLUMNS 112
@@ -17,6 +18,7 @@ struct onednn_conv {
     uint8_t *packed[CONV_PHASES]; /* only the first, unless upsampling is folded in */
     float *bias;                  /* [Co] */
     struct conv plain;            /* stands in where oneDNN refuses; impl NULL: not needed */
+    struct winograd *winograd;    /* where that is faster */
 };
 
 /* One call. */
@@ -54,6 +56,7 @@ void onednn_conv_finish(struct backend *b, struct conv *w)
         cpu_plain.conv_finish(b, &impl->plain);
     for (int i = 0; i < CONV_PHASES; i++)
         cpu_free(b, impl->packed[i]);
+    winograd_free(impl->winograd);
     free(impl->bias);
     free(impl);
     w->impl = NULL;
@@ -254,6 +257,10 @@ void onednn_conv(struct backend *b, const struct tensor *y, const struct tensor 
 {
     struct onednn_conv *impl = w->impl;
     bool folds = conv_folds(w);
+    if (winograd_takes(cpu_of(b), w, y)) {
+        winograd_conv(cpu_of(b), y, x, w, &impl->winograd, act, accumulate);
+        return;
+    }
     struct convolution c = {
         .cpu = cpu_of(b), .w = w, .y = y, .x = x, .act = act, .accumulate = accumulate,
         .type = cpu_of(b)->widens ? TENSOR_F32 : x->type,

@@ -3,47 +3,56 @@
  * few beside the multiply-adds, which are the bound. */
 #include "cpu/kernels/simd.h"
 
-static ALWAYS_INLINE vector_f32 load_f32(const float *from)
+/* sum += x w. `step` is from one row of x to the next, `next` from one input to the next: one of them
+ * is 1. */
+static ALWAYS_INLINE void multiply(vector_f32 sum[][GEMM_VECTORS], const float *x, int64_t step,
+                                   int64_t next, int64_t k, struct cpu_row w, int64_t ldw,
+                                   const int rows, const int vectors, const bool bf16)
 {
-    return *(const vector_f32 *)from;
-}
-
-static ALWAYS_INLINE vector_f32 load_bf16(const uint16_t *from)
-{
-    vector_u16 halves = *(const vector_u16 *)from;
-    return (vector_f32)(__builtin_convertvector(halves, vector_u32) << 16);
-}
-
-/* `step` is from one row of x to the next, `next` from one input to the next: one of them is 1. */
-static ALWAYS_INLINE void tile(float *y, int64_t ldy, const float *x, int64_t step, int64_t next,
-                               int64_t k, struct cpu_row w, int64_t ldw, const int rows,
-                               const bool bf16)
-{
-    vector_f32 sum[GEMM_ROWS][GEMM_VECTORS];
     const float *w32 = w.data;
     const uint16_t *w16 = w.data;
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-        for (int j = 0; j < GEMM_VECTORS; j++)
-            sum[r][j] = load_f32(y + r * ldy + j * VECTOR_FLOATS);
     for (int64_t i = 0; i < k; i++) {
         vector_f32 weight[GEMM_VECTORS];
 #pragma GCC unroll 2
-        for (int j = 0; j < GEMM_VECTORS; j++)
+        for (int j = 0; j < vectors; j++)
             weight[j] = bf16 ? load_bf16(w16 + i * ldw + j * VECTOR_FLOATS)
                              : load_f32(w32 + i * ldw + j * VECTOR_FLOATS);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
-            for (int j = 0; j < GEMM_VECTORS; j++)
+            for (int j = 0; j < vectors; j++)
                 sum[r][j] += weight[j] * x[r * step + i * next];
     }
+}
+
+static ALWAYS_INLINE void load_sums(vector_f32 sum[][GEMM_VECTORS], const float *y, int64_t ldy,
+                                    const int rows, const int vectors)
+{
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
-        for (int j = 0; j < GEMM_VECTORS; j++)
+        for (int j = 0; j < vectors; j++)
+            sum[r][j] = load_f32(y + r * ldy + j * VECTOR_FLOATS);
+}
+
+static ALWAYS_INLINE void store_sums(float *y, int64_t ldy, vector_f32 sum[][GEMM_VECTORS],
+                                     const int rows, const int vectors)
+{
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int j = 0; j < vectors; j++)
             *(vector_f32 *)(y + r * ldy + j * VECTOR_FLOATS) = sum[r][j];
+}
+
+static ALWAYS_INLINE void tile(float *y, int64_t ldy, const float *x, int64_t step, int64_t next,
+                               int64_t k, struct cpu_row w, int64_t ldw, const int rows,
+                               const bool bf16)
+{
+    vector_f32 sum[GEMM_ROWS][GEMM_VECTORS];
+    load_sums(sum, y, ldy, rows, GEMM_VECTORS);
+    multiply(sum, x, step, next, k, w, ldw, rows, GEMM_VECTORS, bf16);
+    store_sums(y, ldy, sum, rows, GEMM_VECTORS);
 }
 
 static ALWAYS_INLINE void tiles(float *y, int64_t ldy, const float *x, const int64_t step,
@@ -73,6 +82,42 @@ void KERNEL(gemm_columns)(float *y, int64_t ldy, const float *x, int64_t ldx, in
                           const float *w, int64_t ldw)
 {
     tiles(y, ldy, x, 1, ldx, m, k, (struct cpu_row){(void *)w, TENSOR_F32}, ldw, false);
+}
+
+static ALWAYS_INLINE void tile_of_pieces(float *y, const struct cpu_pieces *p, int64_t row,
+                                         const int rows, const int vectors)
+{
+    const int width = vectors * VECTOR_FLOATS;
+    const float *x = p->x + row * p->k;
+    struct cpu_row w = {(void *)p->w, TENSOR_F32};
+    vector_f32 sum[GEMM_ROWS][GEMM_VECTORS] = {0};
+    y += row * p->ldy;
+    if (p->add)
+        load_sums(sum, y, p->ldy, rows, vectors);
+    for (int64_t i = 0; i < p->pieces; i++, x += p->apart, w = cpu_row_at(w, p->k * width))
+        multiply(sum, x, p->k, 1, p->k, w, width, rows, vectors, false);
+    store_sums(y, p->ldy, sum, rows, vectors);
+}
+
+static ALWAYS_INLINE void tiles_of_pieces(float *y, const struct cpu_pieces *p, const int vectors)
+{
+    int64_t row = 0;
+    for (; p->m - row >= GEMM_ROWS; row += GEMM_ROWS)
+        tile_of_pieces(y, p, row, GEMM_ROWS, vectors);
+    for (; p->m - row >= 6; row += 6)
+        tile_of_pieces(y, p, row, 6, vectors);
+    for (; p->m - row >= 3; row += 3)
+        tile_of_pieces(y, p, row, 3, vectors);
+    for (; row < p->m; row++)
+        tile_of_pieces(y, p, row, 1, vectors);
+}
+
+void KERNEL(gemm_pieces)(float *y, const struct cpu_pieces *p, bool narrow)
+{
+    if (narrow)
+        tiles_of_pieces(y, p, 1);
+    else
+        tiles_of_pieces(y, p, GEMM_VECTORS);
 }
 
 /* Squares of 16 go through a buffer in the first-level cache: whole rows in, whole columns out. */

@@ -29,6 +29,17 @@ typedef uint32_t vector_u32 __attribute__((vector_size(VECTOR_BYTES), aligned(4)
 typedef uint64_t vector_u64 __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 typedef uint16_t vector_u16 __attribute__((vector_size(VECTOR_BYTES / 2), aligned(2), may_alias));
 
+static ALWAYS_INLINE vector_f32 load_f32(const float *from)
+{
+    return *(const vector_f32 *)from;
+}
+
+static ALWAYS_INLINE vector_f32 load_bf16(const uint16_t *from)
+{
+    vector_u16 halves = *(const vector_u16 *)from;
+    return (vector_f32)(__builtin_convertvector(halves, vector_u32) << 16);
+}
+
 #define CHUNK 512
 
 /* The tile of gemm.c: its sums, one row of weights and one value must fit the registers, 32 of
@@ -251,6 +262,11 @@ void KERNEL(gemm)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m,
                   struct cpu_row w, int64_t ldw);
 void KERNEL(gemm_columns)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
                           const float *w, int64_t ldw);
+void KERNEL(gemm_pieces)(float *y, const struct cpu_pieces *p, bool narrow);
+void KERNEL(winograd_input)(float *y, int64_t step, struct cpu_row x, int64_t row, int64_t pixel,
+                            int64_t n);
+void KERNEL(winograd_output)(float *y, int64_t row, int64_t pixel, const float *x, int64_t step,
+                             const float *bias, int64_t n);
 void KERNEL(panels)(float *y, struct cpu_row x, int64_t ldx, int64_t n, int64_t k);
 void KERNEL(transpose)(float *y, int64_t ldy, struct cpu_row x, int64_t ldx, int64_t n, int64_t k);
 void KERNEL(picture_packed)(uint8_t *y, bool bgrx, struct cpu_row x, int64_t n, float scale,
