@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define PIECES_PER_THREAD 4
+#define LOOK_SECONDS 50e-6
+#define YIELD_SECONDS 5e-6 /* it takes longer if another thread has run meanwhile */
 
 struct worker {
     struct thread_pool *pool;
@@ -21,6 +25,7 @@ struct worker {
 struct thread_pool {
     int threads, started; /* started: workers that exist */
     bool stop;
+    bool looks; /* threads look for the next loop before they sleep */
     /* The loop at hand; written before workers are woken, constant until all are through. */
     thread_pool_fn run;
     void *arg;
@@ -42,8 +47,27 @@ static void take_pieces(struct thread_pool *pool, int thread)
     }
 }
 
-static void wait_for(sem_t *semaphore)
+/* A loop follows another within microseconds, and falling asleep and being woken take tens of them. So
+ * look for a while, but hand the processor to whoever else wants it, and sleep if somebody did. */
+static bool came_soon(sem_t *semaphore)
 {
+    double begun = clock_seconds(), now = begun;
+    while (now - begun < LOOK_SECONDS) {
+        if (!sem_trywait(semaphore))
+            return true;
+        sched_yield();
+        double before = now;
+        now = clock_seconds();
+        if (now - before > YIELD_SECONDS)
+            return false;
+    }
+    return false;
+}
+
+static void wait_for(const struct thread_pool *pool, sem_t *semaphore)
+{
+    if (pool->looks && came_soon(semaphore))
+        return;
     while (sem_wait(semaphore))
         ; /* interrupted by a signal */
 }
@@ -53,7 +77,7 @@ static void *work(void *arg)
     struct worker *worker = arg;
     struct thread_pool *pool = worker->pool;
     for (;;) {
-        wait_for(&worker->wake);
+        wait_for(pool, &worker->wake);
         if (pool->stop)
             return NULL;
         take_pieces(pool, worker->index);
@@ -82,6 +106,7 @@ struct thread_pool *thread_pool_create(int threads)
     if (!pool)
         return NULL;
     pool->threads = threads;
+    pool->looks = threads <= thread_pool_processors();
     sem_init(&pool->done, 0, 0);
     for (int i = 0; i < threads - 1; i++) {
         struct worker *worker = &pool->workers[i];
@@ -141,7 +166,7 @@ void thread_pool_run(struct thread_pool *pool, int64_t count, int64_t grain, thr
         sem_post(&pool->workers[i].wake);
     take_pieces(pool, 0);
     if (atomic_fetch_sub(&pool->unfinished, 1) != 1)
-        wait_for(&pool->done);
+        wait_for(pool, &pool->done);
 }
 
 int thread_pool_processors(void)

@@ -1,5 +1,6 @@
-/* A pool of threads that split loops. Waiting threads sleep: nothing spins, so the pool shares a
- * busy machine well. One loop runs at a time; a pool belongs to one thread at a time. */
+/* A pool of threads that split loops. Where there is a processor for each, threads look for the next
+ * loop for 50 us before they sleep, unless others want the processor, so that the pool shares a busy
+ * machine well. One loop runs at a time; a pool belongs to one thread at a time. */
 #pragma once
 
 #include <stdint.h>
