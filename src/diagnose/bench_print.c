@@ -175,7 +175,9 @@ void bench_print_table(const struct bench *bench, unreel_line_fn line, void *opa
           b->round_bf16 ? "f32 on weights rounded to bf16" : tensor_type_name(backend_quantised(b)),
           b->threads, bench->shape, bench->width, bench->height);
     if (bench->peak > 0)
-        print(&p, "measured peak: %.1f GFLOP/s (%s)", 1e-9 * bench->peak, bench->peak_instruction);
+        print(&p, "measured peak: %.1f GFLOP/s (%s); a 3x3 convolution counts in full where Winograd's algorithm "
+                  "has fewer products",
+              1e-9 * bench->peak, bench->peak_instruction);
     else
         print(&p, "measured peak: unknown for this backend");
     for (int i = 0; i < bench->stages; i++)
