@@ -154,6 +154,12 @@ void cpu_sinusoid(struct backend *, const struct tensor *y, const struct tensor 
 void cpu_noise(struct backend *, const struct tensor *x, const struct noise_key *key, uint64_t frame,
                uint32_t step);
 
+/* a / b, upwards. */
+static inline int64_t cpu_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
 /* ---- elements ----------------------------------------------------------------------------- */
 
 static inline float cpu_get(const struct tensor *t, int64_t i)

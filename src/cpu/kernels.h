@@ -18,8 +18,8 @@ struct cpu_row {
 #define CPU_WINOGRAD_A 0.625f /* points of Winograd's transforms: 0, A, -A, B, -B, infinity */
 #define CPU_WINOGRAD_B 1.5f
 
-/* A product whose inputs come in pieces: rows [row, row + m) of x [pieces, .., k], w [pieces, k, width].
- * Pieces of x are `apart` elements from one another. */
+/* A product whose inputs come in pieces: rows [0, m) of each piece of x [pieces, .., k], which are
+ * `apart` elements from one another, by w [pieces, k, width]; rows of the result are ldy apart. */
 struct cpu_pieces {
     const float *x, *w;
     int64_t m, k, pieces, apart;
@@ -65,12 +65,14 @@ struct cpu_kernels {
     /* The same with x [k, m], rows ldx apart. */
     void (*gemm_columns)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
                          const float *w, int64_t ldw);
-    /* y [m, width] = or += the product of pieces; width is gemm_width, narrow: half of it. */
+    /* y [m, width] = or += the product of pieces; width is gemm_width, narrow: half of it. Nothing
+     * overlaps. */
     void (*gemm_pieces)(float *y, const struct cpu_pieces *pieces, bool narrow);
 
     /* Winograd's F(4x4, 3x3), see winograd.h, n channels side by side, a multiple of gemm_width / 2:
      * the 36 values, `step` elements apart, that a patch x of 6x6 pixels becomes, whose rows and pixels
-     * are `row` and `pixel` elements apart; and the 4x4 pixels y that 36 sums become, plus bias. */
+     * are `row` and `pixel` elements apart; and the 4x4 pixels y that 36 sums become, plus bias.
+     * Nothing overlaps. */
     void (*winograd_input)(float *y, int64_t step, struct cpu_row x, int64_t row, int64_t pixel,
                            int64_t n);
     void (*winograd_output)(float *y, int64_t row, int64_t pixel, const float *x, int64_t step,

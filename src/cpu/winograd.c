@@ -7,11 +7,12 @@
 #include "cpu/load.h"
 
 #define PLACES 36                /* of a transformed patch */
-#define LANES (CPU_GEMM_WIDTH_MAX / 2) /* channels are a multiple of, whatever the instruction set */
+#define LANES (CPU_GEMM_WIDTH_MAX / 2) /* channels of a pass are a multiple of these */
 #define PIXELS_MIN 512           /* of a frame, for which transforms are worth their time */
 #define CHANNELS 64              /* inputs and outputs of a pass, at most */
 #define FRAMES 4                 /* of a block: each input frame is transformed once for all of them */
-#define BLOCK_BYTES (1792 * 1024) /* of a block: it stays in the second-level cache */
+#define BLOCK_BYTES (1792 * 1024) /* best of 448 KiB to 3.5 MiB where the second-level cache is 2 MiB */
+#define BLOCK_ROWS 24            /* of a product, at least: weights are read for every block */
 
 struct winograd {
     float *weight; /* [panels, passes, PLACES, kt, channels, width] */
@@ -47,11 +48,6 @@ struct workspace {
     int64_t inputs_step, sums_step, outputs_row;
 };
 
-static int64_t up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 bool winograd_takes(const struct cpu_backend *cpu, const struct conv *w, const struct tensor *y)
 {
     const struct conv_desc *d = &w->desc;
@@ -63,11 +59,13 @@ bool winograd_takes(const struct cpu_backend *cpu, const struct conv *w, const s
 
 /* ---- weights ------------------------------------------------------------------------------ */
 
-/* y [6, 6] = G x G^T: rows of G are 1, p, p^2 of a point p, divided by the differences to the others. */
+/* y [6, 6] = G x G^T: rows of G are 1, p, p^2 of a point p, divided by the product of its
+ * differences to the others. */
 static void transform_kernel(double y[PLACES], const float x[9])
 {
     const double a = CPU_WINOGRAD_A, b = CPU_WINOGRAD_B;
-    const double none = a * a * b * b, near = 2 * a * a * (a * a - b * b), far = 2 * b * b * (b * b - a * a);
+    const double none = a * a * b * b;
+    const double near = 2 * a * a * (a * a - b * b), far = 2 * b * b * (b * b - a * a);
     const double g[6][3] = {
         {1 / none, 0, 0},
         {1 / near, a / near, a * a / near},
@@ -85,10 +83,20 @@ static void transform_kernel(double y[PLACES], const float x[9])
             y[6 * i + j] = half[i][0] * g[j][0] + half[i][1] * g[j][1] + half[i][2] * g[j][2];
 }
 
-static void pack(struct winograd *weights, const struct conv *w, const float *from)
+struct packing {
+    struct winograd *weights;
+    const struct conv *w;
+    const float *from; /* [Co, Ci, kt, 3, 3] */
+};
+
+static void pack_panels(void *arg, int64_t begin, int64_t end, int thread)
 {
-    int64_t place = w->kt * weights->channels * weights->width;
-    for (int64_t co = 0; co < w->co; co++) {
+    const struct packing *packing = arg;
+    const struct winograd *weights = packing->weights;
+    const struct conv *w = packing->w;
+    int64_t place = w->kt * weights->channels * weights->width, last = end * weights->width;
+    const float *from = packing->from + begin * weights->width * w->ci * w->kt * 9;
+    for (int64_t co = begin * weights->width; co < last && co < w->co; co++) {
         for (int64_t ci = 0; ci < w->ci; ci++) {
             int64_t pass = co / weights->width * weights->passes + ci / weights->channels;
             for (int64_t t = 0; t < w->kt; t++, from += 9) {
@@ -121,12 +129,12 @@ static struct winograd *make(struct cpu_backend *cpu, const struct conv *w)
     if (weights && from) {
         int64_t wide = cpu->kernels->gemm_width;
         weights->width = w->co <= wide / 2 ? wide / 2 : wide;
-        weights->panels = up(w->co, weights->width);
+        weights->panels = cpu_up(w->co, weights->width);
         weights->group = CHANNELS / weights->width;
         weights->group = weights->group < weights->panels ? weights->group : weights->panels;
-        weights->passes = up(w->ci, CHANNELS);
-        weights->channels = up(up(w->ci, weights->passes), LANES) * LANES;
-        weights->passes = up(w->ci, weights->channels);
+        weights->passes = cpu_up(w->ci, CHANNELS);
+        weights->channels = cpu_up(cpu_up(w->ci, weights->passes), LANES) * LANES;
+        weights->passes = cpu_up(w->ci, weights->channels);
         weights->weight = cpu_alloc(&cpu->base, (size_t)(weights->panels * weights->passes * PLACES *
                                                          w->kt * weights->channels * weights->width) *
                                                     sizeof *weights->weight);
@@ -138,8 +146,10 @@ static struct winograd *make(struct cpu_backend *cpu, const struct conv *w)
         winograd_free(weights);
         weights = NULL;
     } else {
-        cpu_load_weights(from, &w->desc.weight, 0, (int64_t)count, cpu_rounds_weights(&cpu->base, false));
-        pack(weights, w, from);
+        cpu_load_weights(from, &w->desc.weight, 0, (int64_t)count,
+                         cpu_rounds_weights(&cpu->base, false));
+        struct packing packing = {weights, w, from};
+        thread_pool_run(cpu->pool, weights->panels, 1, pack_panels, &packing);
         if (w->desc.mapped)
             file_drop_pages(w->desc.weight.data, tensor_bytes(&w->desc.weight));
     }
@@ -154,9 +164,9 @@ static size_t lay_out(const struct convolution *c, struct workspace *work, float
     const struct winograd *weights = c->weights;
     int64_t tiles = c->rows * c->columns, outputs = weights->group * weights->width;
     /* Places an odd number of cache lines apart do not share their sets. */
-    work->inputs_step = (up((c->frames + c->w->kt - 1) * tiles * weights->channels, 16) | 1) * 16;
-    work->sums_step = (up(c->frames * tiles * outputs, 16) | 1) * 16;
-    work->outputs_row = up(4 * c->columns * outputs + outputs, 16) * 16;
+    work->inputs_step = (cpu_up((c->frames + c->w->kt - 1) * tiles * weights->channels, 16) | 1) * 16;
+    work->sums_step = (cpu_up(c->frames * tiles * outputs, 16) | 1) * 16;
+    work->outputs_row = cpu_up(4 * c->columns * outputs, 16) * 16;
     struct {
         float **part;
         int64_t count;
@@ -169,7 +179,7 @@ static size_t lay_out(const struct convolution *c, struct workspace *work, float
     size_t at = 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         *parts[i].part = memory ? memory + at : NULL;
-        at += (size_t)up(parts[i].count, 16) * 16;
+        at += (size_t)cpu_up(parts[i].count, 16) * 16;
     }
     return at * sizeof(float);
 }
@@ -239,13 +249,13 @@ static void multiply(const struct convolution *c, const struct block *b, struct 
 }
 
 /* A row of pixels, `pixel` elements apart, n outputs of each, to element `at` of y and on. */
-static void store_row(const struct convolution *c, const float *from, int64_t pixel, int64_t at,
+static void store_row(const struct convolution *c, float *from, int64_t pixel, int64_t at,
                       int64_t columns, int64_t n)
 {
     const struct cpu_kernels *kernels = c->cpu->kernels;
     int64_t run = pixel == c->w->co ? columns * n : n;
     for (int64_t i = 0; i < columns * n; i += run, from += pixel, at += c->w->co) {
-        struct cpu_row to = cpu_row_of(c->y, at), sums = {(float *)from, TENSOR_F32};
+        struct cpu_row to = cpu_row_of(c->y, at), sums = {from, TENSOR_F32};
         if (c->accumulate)
             kernels->add_gated(to, sums, NULL, run);
         else
@@ -261,7 +271,7 @@ static void transform_sums(const struct convolution *c, const struct block *b, s
     int64_t n = c->w->co - first < all ? c->w->co - first : all;
     int64_t h = c->y->shape[1], w = c->y->shape[2], column = 4 * b->column;
     int64_t columns = w - column < 4 * b->columns ? w - column : 4 * b->columns;
-    /* What a single vector writes beyond n is overwritten with the next pixel. */
+    /* Co of less than a vector: what is written beyond it is overwritten with the next pixel. */
     int64_t pixel = all <= c->cpu->kernels->gemm_width / 2 ? n : all;
     const float *from = work->sums;
     for (int64_t f = b->frame; f < b->frame + b->frames; f++) {
@@ -319,25 +329,27 @@ static void run_blocks(void *arg, int64_t begin, int64_t end, int thread)
 static void choose_blocks(struct convolution *c)
 {
     const struct winograd *weights = c->weights;
-    c->tiles_h = up(c->y->shape[1], 4);
-    c->tiles_w = up(c->y->shape[2], 4);
-    c->blocks_t = up(c->y->shape[0], FRAMES);
-    c->frames = up(c->y->shape[0], c->blocks_t);
+    c->tiles_h = cpu_up(c->y->shape[1], 4);
+    c->tiles_w = cpu_up(c->y->shape[2], 4);
+    c->blocks_t = cpu_up(c->y->shape[0], FRAMES);
+    c->frames = cpu_up(c->y->shape[0], c->blocks_t);
     int64_t bytes = PLACES * (int64_t)sizeof(float) *
                     ((c->frames + c->w->kt - 1) * weights->channels +
                      c->frames * weights->group * weights->width);
     int64_t tiles = BLOCK_BYTES / bytes, all = c->tiles_h * c->tiles_w;
-    int64_t share = up(all * c->blocks_t, 2 * c->cpu->base.threads);
+    int64_t share = cpu_up(all * c->blocks_t, 2 * c->cpu->base.threads);
+    int64_t least = cpu_up(BLOCK_ROWS, c->frames);
+    share = share > least ? share : least;
     if (c->cpu->base.threads > 1 && share < tiles)
         tiles = share;
     tiles = tiles < 1 ? 1 : tiles;
-    c->blocks_w = up(c->tiles_w, tiles);
-    c->columns = up(c->tiles_w, c->blocks_w);
-    c->blocks_w = up(c->tiles_w, c->columns);
-    c->rows = tiles / c->columns ? tiles / c->columns : 1;
-    c->blocks_h = up(c->tiles_h, c->rows);
-    c->rows = up(c->tiles_h, c->blocks_h);
-    c->blocks_h = up(c->tiles_h, c->rows);
+    c->blocks_w = cpu_up(c->tiles_w, tiles);
+    c->columns = cpu_up(c->tiles_w, c->blocks_w);
+    c->blocks_w = cpu_up(c->tiles_w, c->columns);
+    c->rows = tiles / c->columns;
+    c->blocks_h = cpu_up(c->tiles_h, c->rows);
+    c->rows = cpu_up(c->tiles_h, c->blocks_h);
+    c->blocks_h = cpu_up(c->tiles_h, c->rows);
 }
 
 void winograd_conv(struct cpu_backend *cpu, const struct tensor *y, const struct tensor *x,

@@ -92,7 +92,7 @@ int main(void)
 {
     CHECK(thread_pool_processors() >= 1);
     thread_pool_destroy(NULL);
-    for (int threads = 1; threads <= THREADS; threads += 2)
+    for (int threads = 1; threads <= THREADS; threads++)
         test_loops(threads);
     test_owners();
     return test_end();

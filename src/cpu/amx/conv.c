@@ -69,11 +69,6 @@ void amx_conv_finish(struct backend *b, struct conv *w)
     w->impl = NULL;
 }
 
-static int64_t up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* ---- weights ------------------------------------------------------------------------------ */
 
 /* Outputs [first, first + count) as rows of the packed K: [kt][kh] rows of the kernel, each [kw][Ci]
@@ -92,7 +87,7 @@ static void order_outputs(const struct convolution *c, const float *weight, floa
 static bool pack_phases(struct convolution *c, const float *weight, float *folded, float *ordered)
 {
     struct amx_conv *impl = c->w->impl;
-    int64_t k = c->w->kt * c->kh * c->row_steps * AMX_STEP, panels = up(c->w->co, AMX_COLUMNS);
+    int64_t k = c->w->kt * c->kh * c->row_steps * AMX_STEP, panels = cpu_up(c->w->co, AMX_COLUMNS);
     for (int phase = 0; phase < c->phases; phase++) {
         char *packed = cpu_alloc(&c->cpu->base, (size_t)panels * amx_panel_bytes(k));
         if (!packed)
@@ -256,7 +251,7 @@ static void run_band(const struct convolution *c, const struct band *band, char 
     const struct amx_conv *impl = c->w->impl;
     struct amx_block blocks[BLOCKS];
     struct amx_fetch fetch[FETCHES];
-    int64_t steps = c->w->kt * c->kh * c->row_steps, panels = up(c->w->co, AMX_COLUMNS);
+    int64_t steps = c->w->kt * c->kh * c->row_steps, panels = cpu_up(c->w->co, AMX_COLUMNS);
     int64_t pixel = c->w->ci * c->stride * 2;
     struct amx_product product = {
         .block = blocks, .blocks = make_blocks(c, band, scratch, blocks),
@@ -283,7 +278,7 @@ static void run_pieces(void *arg, int64_t begin, int64_t end, int thread)
 {
     struct convolution *c = arg;
     char *scratch = cpu_scratch_of(c->cpu, thread);
-    int64_t pieces = up(c->bands, c->piece_bands), i;
+    int64_t pieces = cpu_up(c->bands, c->piece_bands), i;
     amx_begin();
     while ((i = atomic_fetch_add(&c->next, 1)) < c->pieces) {
         int64_t first = i % pieces * c->piece_bands, last = first + c->piece_bands;
@@ -306,7 +301,7 @@ static void run_pieces(void *arg, int64_t begin, int64_t end, int thread)
 static void cut(struct convolution *c)
 {
     int64_t pixel = c->w->ci * 2, best = 0;
-    c->columns = up(c->width, AMX_ROWS);
+    c->columns = cpu_up(c->width, AMX_ROWS);
     c->segment = c->rows = 1;
     for (int64_t rows = 1; rows <= BAND_ROWS && rows <= c->h; rows++) {
         int64_t row_bytes = c->w->kt * ((rows - 1) * c->stride + c->kh) * pixel;
@@ -314,20 +309,20 @@ static void cut(struct convolution *c)
         int64_t blocks = pixels / AMX_ROWS < c->columns ? pixels / AMX_ROWS : c->columns;
         blocks = blocks < BLOCKS / rows ? blocks : BLOCKS / rows;
         if (blocks > 0)
-            blocks = up(c->columns, up(c->columns, blocks)); /* segments of one size */
+            blocks = cpu_up(c->columns, cpu_up(c->columns, blocks)); /* segments of one size */
         if (blocks * rows > best) {
             best = blocks * rows;
             c->segment = blocks;
             c->rows = rows;
         }
     }
-    c->segments = up(c->columns, c->segment);
-    c->bands = up(c->h, c->rows);
+    c->segments = cpu_up(c->columns, c->segment);
+    c->bands = cpu_up(c->h, c->rows);
     c->piece_bands = PIECE_BANDS;
     int64_t others = c->y->shape[0] * c->segments * c->phases;
-    while (c->piece_bands > 1 && others * up(c->bands, c->piece_bands) < 8 * c->cpu->base.threads)
+    while (c->piece_bands > 1 && others * cpu_up(c->bands, c->piece_bands) < 8 * c->cpu->base.threads)
         c->piece_bands /= 2;
-    c->pieces = others * up(c->bands, c->piece_bands);
+    c->pieces = others * cpu_up(c->bands, c->piece_bands);
 }
 
 static void make_runs(struct convolution *c)
@@ -402,8 +397,8 @@ void amx_conv(struct backend *b, const struct tensor *y, const struct tensor *x,
         c.h = c.in_h = 1;
     }
     c.row_steps = amx_steps(c.kw * w->ci);
-    c.row_runs = up(c.row_steps, AMX_RUN_STEPS);
-    c.reach = up(c.row_steps * AMX_STEP, w->ci);
+    c.row_runs = cpu_up(c.row_steps, AMX_RUN_STEPS);
+    c.reach = cpu_up(c.row_steps * AMX_STEP, w->ci);
     cut(&c);
     if (!impl->bias)
         impl->bias = cpu_load_conv_bias(b, w);

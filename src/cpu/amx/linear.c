@@ -35,11 +35,6 @@ struct product {
     _Atomic int64_t next;      /* piece that nobody has taken */
 };
 
-static int64_t up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 int amx_linear_init(struct backend *b, struct linear *w)
 {
     int64_t steps = amx_steps(w->k), done = 0;
@@ -99,7 +94,7 @@ static bool pack_weight(struct product *p)
 {
     struct backend *b = &p->cpu->base;
     struct amx_linear *impl = p->w->impl;
-    int64_t panels = up(p->w->n, AMX_COLUMNS);
+    int64_t panels = cpu_up(p->w->n, AMX_COLUMNS);
     if (!cpu_scratch_reserve(p->cpu, (size_t)(AMX_COLUMNS * p->w->k) * sizeof(float)))
         return false;
     impl->packed = cpu_alloc(b, (size_t)panels * amx_panel_bytes(p->w->k));
@@ -212,18 +207,18 @@ static void run_transient(void *arg, int64_t begin, int64_t end, int thread)
 static void cut(struct product *p)
 {
     int64_t threads = p->cpu->base.threads;
-    p->blocks = up(p->x->shape[0], AMX_ROWS);
-    p->panels = up(p->w->n, AMX_COLUMNS);
-    p->row_pieces = up(p->blocks, BLOCKS);
+    p->blocks = cpu_up(p->x->shape[0], AMX_ROWS);
+    p->panels = cpu_up(p->w->n, AMX_COLUMNS);
+    p->row_pieces = cpu_up(p->blocks, BLOCKS);
     if (p->w->desc.transient) {
-        p->panel_pieces = up(p->panels, TRANSIENT_PANELS);
+        p->panel_pieces = cpu_up(p->panels, TRANSIENT_PANELS);
         return;
     }
     if (p->row_pieces > threads)
-        p->row_pieces = up(p->row_pieces, threads) * threads;
+        p->row_pieces = cpu_up(p->row_pieces, threads) * threads;
     if (p->row_pieces > p->blocks)
         p->row_pieces = p->blocks;
-    p->panel_pieces = threads == 1 ? 1 : up(threads * PIECES, p->row_pieces);
+    p->panel_pieces = threads == 1 ? 1 : cpu_up(threads * PIECES, p->row_pieces);
     if (p->row_pieces >= threads && p->row_pieces % threads == 0)
         p->panel_pieces = 1;
     p->panel_pieces = p->panel_pieces < p->panels ? p->panel_pieces : p->panels;
@@ -233,7 +228,7 @@ static bool reserve(struct product *p)
 {
     const struct amx_linear *impl = p->w->impl;
     int runs = impl->runs < DEPTH_RUNS ? impl->runs : DEPTH_RUNS;
-    size_t panels = impl->runs > DEPTH_RUNS ? (size_t)up(p->panels, p->panel_pieces) : 1;
+    size_t panels = impl->runs > DEPTH_RUNS ? (size_t)cpu_up(p->panels, p->panel_pieces) : 1;
     p->input_at = panels * BLOCKS * AMX_SUM_BYTES;
     p->panel_at = p->input_at + (size_t)runs * RUN_STEPS * BLOCKS * AMX_STEP_BYTES;
     size_t packed = TRANSIENT_PANELS * amx_panel_bytes(p->w->k);

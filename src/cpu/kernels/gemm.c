@@ -3,41 +3,45 @@
  * few beside the multiply-adds, which are the bound. */
 #include "cpu/kernels/simd.h"
 
-/* sum += x w. `step` is from one row of x to the next, `next` from one input to the next: one of them
- * is 1. */
-static ALWAYS_INLINE void multiply(vector_f32 sum[][GEMM_VECTORS], const float *x, int64_t step,
-                                   int64_t next, int64_t k, struct cpu_row w, int64_t ldw,
-                                   const int rows, const int vectors, const bool bf16)
-{
-    const float *w32 = w.data;
-    const uint16_t *w16 = w.data;
-    for (int64_t i = 0; i < k; i++) {
-        vector_f32 weight[GEMM_VECTORS];
-#pragma GCC unroll 2
-        for (int j = 0; j < vectors; j++)
-            weight[j] = bf16 ? load_bf16(w16 + i * ldw + j * VECTOR_FLOATS)
-                             : load_f32(w32 + i * ldw + j * VECTOR_FLOATS);
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-            for (int j = 0; j < vectors; j++)
-                sum[r][j] += weight[j] * x[r * step + i * next];
-    }
-}
+/* What tiles are computed from: pieces of x, `apart` elements from one another, of k inputs each; `step`
+ * is from one row of x to the next, `next` from one input to the next, and one of them is 1. */
+struct factors {
+    const float *x;
+    int64_t step, next, k, pieces, apart;
+    struct cpu_row w;
+    int64_t ldw;
+};
 
-static ALWAYS_INLINE void load_sums(vector_f32 sum[][GEMM_VECTORS], const float *y, int64_t ldy,
-                                    const int rows, const int vectors)
+static ALWAYS_INLINE void tile(float *y, int64_t ldy, const struct factors *f, int64_t row,
+                               const int rows, const int vectors, const bool bf16, const bool add)
 {
+    vector_f32 sum[GEMM_ROWS][GEMM_VECTORS] = {0};
+    const float *x = f->x + row * f->step, *w32 = f->w.data;
+    const uint16_t *w16 = f->w.data;
+    const int64_t k = f->k, step = f->step, next = f->next, ldw = f->ldw;
+    y += row * ldy;
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; add && r < rows; r++)
 #pragma GCC unroll 2
         for (int j = 0; j < vectors; j++)
             sum[r][j] = load_f32(y + r * ldy + j * VECTOR_FLOATS);
-}
-
-static ALWAYS_INLINE void store_sums(float *y, int64_t ldy, vector_f32 sum[][GEMM_VECTORS],
-                                     const int rows, const int vectors)
-{
+    for (int64_t piece = 0; piece < f->pieces; piece++) {
+        for (int64_t i = 0; i < k; i++) {
+            vector_f32 weight[GEMM_VECTORS];
+#pragma GCC unroll 2
+            for (int j = 0; j < vectors; j++)
+                weight[j] = bf16 ? load_bf16(w16 + i * ldw + j * VECTOR_FLOATS)
+                                 : load_f32(w32 + i * ldw + j * VECTOR_FLOATS);
+#pragma GCC unroll 16
+            for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+                for (int j = 0; j < vectors; j++)
+                    sum[r][j] += weight[j] * x[r * step + i * next];
+        }
+        x += f->apart;
+        w32 += k * ldw;
+        w16 += k * ldw;
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
@@ -45,79 +49,51 @@ static ALWAYS_INLINE void store_sums(float *y, int64_t ldy, vector_f32 sum[][GEM
             *(vector_f32 *)(y + r * ldy + j * VECTOR_FLOATS) = sum[r][j];
 }
 
-static ALWAYS_INLINE void tile(float *y, int64_t ldy, const float *x, int64_t step, int64_t next,
-                               int64_t k, struct cpu_row w, int64_t ldw, const int rows,
-                               const bool bf16)
+static ALWAYS_INLINE void tiles(float *y, int64_t ldy, const struct factors *f, int64_t m,
+                                const int vectors, const bool bf16, const bool add)
 {
-    vector_f32 sum[GEMM_ROWS][GEMM_VECTORS];
-    load_sums(sum, y, ldy, rows, GEMM_VECTORS);
-    multiply(sum, x, step, next, k, w, ldw, rows, GEMM_VECTORS, bf16);
-    store_sums(y, ldy, sum, rows, GEMM_VECTORS);
-}
-
-static ALWAYS_INLINE void tiles(float *y, int64_t ldy, const float *x, const int64_t step,
-                                const int64_t next, int64_t m, int64_t k, struct cpu_row w,
-                                int64_t ldw, const bool bf16)
-{
-    for (; m >= GEMM_ROWS; m -= GEMM_ROWS, x += GEMM_ROWS * step, y += GEMM_ROWS * ldy)
-        tile(y, ldy, x, step, next, k, w, ldw, GEMM_ROWS, bf16);
-    for (; m >= 6; m -= 6, x += 6 * step, y += 6 * ldy)
-        tile(y, ldy, x, step, next, k, w, ldw, 6, bf16);
-    for (; m >= 3; m -= 3, x += 3 * step, y += 3 * ldy)
-        tile(y, ldy, x, step, next, k, w, ldw, 3, bf16);
-    for (; m; m--, x += step, y += ldy)
-        tile(y, ldy, x, step, next, k, w, ldw, 1, bf16);
+    int64_t row = 0;
+    for (; m - row >= GEMM_ROWS; row += GEMM_ROWS)
+        tile(y, ldy, f, row, GEMM_ROWS, vectors, bf16, add);
+    for (; m - row >= 6; row += 6)
+        tile(y, ldy, f, row, 6, vectors, bf16, add);
+    for (; m - row >= 3; row += 3)
+        tile(y, ldy, f, row, 3, vectors, bf16, add);
+    for (; row < m; row++)
+        tile(y, ldy, f, row, 1, vectors, bf16, add);
 }
 
 void KERNEL(gemm)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
                   struct cpu_row w, int64_t ldw)
 {
+    struct factors f = {.x = x, .step = ldx, .next = 1, .k = k, .pieces = 1, .w = w, .ldw = ldw};
     if (w.type == TENSOR_F32)
-        tiles(y, ldy, x, ldx, 1, m, k, w, ldw, false);
+        tiles(y, ldy, &f, m, GEMM_VECTORS, false, true);
     else
-        tiles(y, ldy, x, ldx, 1, m, k, w, ldw, true);
+        tiles(y, ldy, &f, m, GEMM_VECTORS, true, true);
 }
 
 void KERNEL(gemm_columns)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t m, int64_t k,
                           const float *w, int64_t ldw)
 {
-    tiles(y, ldy, x, 1, ldx, m, k, (struct cpu_row){(void *)w, TENSOR_F32}, ldw, false);
-}
-
-static ALWAYS_INLINE void tile_of_pieces(float *y, const struct cpu_pieces *p, int64_t row,
-                                         const int rows, const int vectors)
-{
-    const int width = vectors * VECTOR_FLOATS;
-    const float *x = p->x + row * p->k;
-    struct cpu_row w = {(void *)p->w, TENSOR_F32};
-    vector_f32 sum[GEMM_ROWS][GEMM_VECTORS] = {0};
-    y += row * p->ldy;
-    if (p->add)
-        load_sums(sum, y, p->ldy, rows, vectors);
-    for (int64_t i = 0; i < p->pieces; i++, x += p->apart, w = cpu_row_at(w, p->k * width))
-        multiply(sum, x, p->k, 1, p->k, w, width, rows, vectors, false);
-    store_sums(y, p->ldy, sum, rows, vectors);
-}
-
-static ALWAYS_INLINE void tiles_of_pieces(float *y, const struct cpu_pieces *p, const int vectors)
-{
-    int64_t row = 0;
-    for (; p->m - row >= GEMM_ROWS; row += GEMM_ROWS)
-        tile_of_pieces(y, p, row, GEMM_ROWS, vectors);
-    for (; p->m - row >= 6; row += 6)
-        tile_of_pieces(y, p, row, 6, vectors);
-    for (; p->m - row >= 3; row += 3)
-        tile_of_pieces(y, p, row, 3, vectors);
-    for (; row < p->m; row++)
-        tile_of_pieces(y, p, row, 1, vectors);
+    struct factors f = {.x = x, .step = 1, .next = ldx, .k = k, .pieces = 1, .w.data = (void *)w,
+                        .ldw = ldw};
+    tiles(y, ldy, &f, m, GEMM_VECTORS, false, true);
 }
 
 void KERNEL(gemm_pieces)(float *y, const struct cpu_pieces *p, bool narrow)
 {
-    if (narrow)
-        tiles_of_pieces(y, p, 1);
+    struct factors f = {.x = p->x, .step = p->k, .next = 1, .k = p->k, .pieces = p->pieces,
+                        .apart = p->apart, .w.data = (void *)p->w,
+                        .ldw = narrow ? VECTOR_FLOATS : GEMM_WIDTH};
+    if (narrow && p->add)
+        tiles(y, p->ldy, &f, p->m, 1, false, true);
+    else if (narrow)
+        tiles(y, p->ldy, &f, p->m, 1, false, false);
+    else if (p->add)
+        tiles(y, p->ldy, &f, p->m, GEMM_VECTORS, false, true);
     else
-        tiles_of_pieces(y, p, GEMM_VECTORS);
+        tiles(y, p->ldy, &f, p->m, GEMM_VECTORS, false, false);
 }
 
 /* Squares of 16 go through a buffer in the first-level cache: whole rows in, whole columns out. */

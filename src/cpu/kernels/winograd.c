@@ -1,7 +1,7 @@
 /* The transforms of Winograd's F(4x4, 3x3) (Lavin and Gray, Fast Algorithms for Convolutional Neural
- * Networks, 2015) at the points 0, A, -A, B, -B and infinity. These A and B are exact, as are the factors
- * made of them, and have less than half the error of 1 and 2. A vector holds neighbouring channels of one
- * place. */
+ * Networks, 2015) at the points 0, A, -A, B, -B and infinity. These A and B are exact, as is all that is
+ * made of them here, and have less than half the error of 1 and 2. A vector holds neighbouring channels
+ * of one place. */
 #include "cpu/kernels/simd.h"
 
 #define A CPU_WINOGRAD_A
