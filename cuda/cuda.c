@@ -34,17 +34,33 @@ static void cuda_sync(struct backend *b)
         cuda_check(c, cudaStreamSynchronize(c->stream), "synchronize");
 }
 
+void cuda_enter(struct backend *b)
+{
+    struct cuda_backend *c = cuda_of(b);
+    cudaGetDevice(&c->outer);
+    cudaSetDevice(0);
+}
+
+void cuda_leave(struct backend *b)
+{
+    cudaSetDevice(cuda_of(b)->outer);
+}
+
 static void cuda_close(struct backend *b)
 {
     struct cuda_backend *c = cuda_of(b);
-    if (c->stream)
+    if (c->stream) {
+        cuda_enter(b);
         cudaStreamSynchronize(c->stream);
+    }
     dnn_close(c, c->dnn);
     matmul_close(c->matmul);
     choices_close(c->choices);
     if (c->stream) {
+        cuda_stopwatch_close(c);
         cuda_memory_close(c);
         cudaStreamDestroy(c->stream);
+        cuda_leave(b);
     }
     cudaGetLastError();
     free(c);
@@ -88,6 +104,8 @@ static const struct backend_ops ops = {
     .record_end = cuda_record_end,
     .record_run = cuda_record_run,
     .record_free = cuda_record_free,
+    .enter = cuda_enter,
+    .leave = cuda_leave,
     .range_begin = cuda_range_begin,
     .range_end = cuda_range_end,
     .peak = cuda_peak,
@@ -210,7 +228,7 @@ static int open_device(struct cuda_backend *c, const struct backend_config *conf
         return refused;
     leave_out(&c->ops, wanted);
     int least = 0, greatest = 0;
-    if (!cuda_check(c, cudaSetDevice(0), "device") ||
+    if (!cuda_check(c, cudaSetDevice(0), "device") || /* which may fail, unlike in cuda_enter() */
         !cuda_check(c, cudaDeviceGetStreamPriorityRange(&least, &greatest), "stream") ||
         !cuda_check(c,
                     cudaStreamCreateWithPriority(&c->stream, cudaStreamNonBlocking,
@@ -218,6 +236,8 @@ static int open_device(struct cuda_backend *c, const struct backend_config *conf
                     "stream"))
         return c->base.status;
     int code = cuda_memory_open(c);
+    if (code == 0)
+        code = cuda_stopwatch_open(c);
     if (code < 0)
         return code;
     size_t free = 0, total = 0;
@@ -250,11 +270,13 @@ static int cuda_open(struct backend **backend, const struct backend_config *conf
     if (log)
         c->base.log = *log;
     c->base.threads = 1;
+    cudaGetDevice(&c->outer);
     code = describe_device(c, config, log);
     if (code == 0)
         code = choose_type(c, config);
     if (code == 0)
         code = open_device(c, config);
+    cuda_leave(&c->base);
     if (code < 0) {
         cuda_close(&c->base);
         return code;

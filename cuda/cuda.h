@@ -5,7 +5,7 @@
  * device; heavy.c decides for matrix products, convolutions and attention between a library
  * (matmul.c over cuBLASLt, dnn.c over cuDNN) and the plain kernel, fp8.c for products of E4M3. Both
  * libraries are optional and loaded at run time; choices.c keeps on disk what measured fastest;
- * record.c makes graphs.
+ * record.c makes graphs; stopwatch.c measures.
  *
  * Everything is queued on one stream; a second backend has a second one, and shares nothing with the
  * first but the device (backend_config.beside). Device 0 is used; CUDA_VISIBLE_DEVICES chooses which that is.
@@ -39,6 +39,8 @@ struct cuda_block {
 
 #define PICTURES 16 /* on their way to the host at a time */
 
+#define MEASURED_RUNS 3 /* of what is to be chosen from */
+
 struct cuda_stage {
     void *data;
     cudaEvent_t used; /* recorded after the last copy out of it */
@@ -56,6 +58,8 @@ struct cuda_backend {
     int next_stage;
     struct cuda_block pinned; /* for pictures on their way to the host */
     cudaEvent_t picture[PICTURES]; /* recorded behind each of them */
+    cudaEvent_t watch[MEASURED_RUNS + 1]; /* stopwatch.c */
+    int outer;                /* the device that was current before cuda_enter() */
     uint64_t weight_bytes;    /* on the device */
     uint64_t moved;           /* times that scratch memory was taken anew */
     bool recording;           /* what is queued becomes part of a graph: record.c */
@@ -83,6 +87,11 @@ static inline struct cuda_backend *cuda_of(struct backend *b)
 /* Whether a call of CUDA went well; else the backend has failed. */
 bool cuda_check(struct cuda_backend *c, cudaError_t error, const char *what);
 
+/* Makes the device current in this thread, and then again what was: what is queued on a stream of a
+ * device that is not current fails, and a program that uses several has its own idea of it. */
+void cuda_enter(struct backend *b);
+void cuda_leave(struct backend *b);
+
 /* ---- memory.c ------------------------------------------------------------------------------- */
 
 int cuda_memory_open(struct cuda_backend *c);
@@ -108,6 +117,16 @@ void *cuda_pinned(struct cuda_backend *c, size_t bytes);
 
 /* For bench: what is in use on the device, by whomever, and what is free. */
 void cuda_memory_info(struct backend *b, struct backend_memory *memory);
+
+/* ---- stopwatch.c ---------------------------------------------------------------------------- */
+
+int cuda_stopwatch_open(struct cuda_backend *c);
+void cuda_stopwatch_close(struct cuda_backend *c);
+
+/* Milliseconds of the fastest of MEASURED_RUNS runs after a first one; negative: one failed, as `run` says by
+ * anything but 0. The fastest, since what other streams do meanwhile only makes a run slower. */
+float cuda_measure(struct cuda_backend *c, int (*run)(struct cuda_backend *c, void *opaque),
+                   void *opaque);
 
 /* ---- range.c -------------------------------------------------------------------------------- */
 

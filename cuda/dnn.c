@@ -14,12 +14,12 @@
 #define VERSION_HELD 91500 /* ... whose lengths may be in device memory */
 #define HEURISTICS 3      /* engines that are compiled (0.3 to 3 s each) and measured ... */
 #define FALLBACKS 2       /* ... and of the list of those that always work */
-#define MEASURED_RUNS 3
 #define CHOOSE_SECONDS 2 /* once there is a plan, no further one is compiled after so long, */
 #define SMALL_MS 0.1f    /* ... nor where one takes less than this: there is little to win */
 #define WORKSPACE_MAX ((int64_t)1 << 30)
 #define KEY_SIZE 512
-#define NO_MEMORY (-1) /* beside the library's own status */
+#define NO_MEMORY (-1) /* beside the library's own status, and as a time */
+#define FAILS (-2)     /* as a time */
 
 struct plan {
     char key[KEY_SIZE];
@@ -35,7 +35,6 @@ struct dnn {
     void *handle;
     struct plan **plan; /* those without `plan` are what the library does not do */
     int plans, capacity;
-    cudaEvent_t begin, end;
 };
 
 /* Tensors of a call. */
@@ -89,38 +88,30 @@ static int execute_shared(struct cuda_backend *c, void *plan, int64_t workspace_
     return execute(c, plan, workspace, binding);
 }
 
-static float measure_in(struct cuda_backend *c, void *plan, void *workspace,
-                        const struct binding *binding)
+struct trial {
+    void *plan, *workspace;
+    const struct binding *binding;
+};
+
+static int run_trial(struct cuda_backend *c, void *opaque)
 {
-    struct dnn *dnn = c->dnn;
-    float time = -1;
-    if (execute(c, plan, workspace, binding))
-        return -1;
-    cudaEventRecord(dnn->begin, c->stream);
-    for (int i = 0; i < MEASURED_RUNS; i++)
-        if (execute(c, plan, workspace, binding))
-            return -1;
-    cudaEventRecord(dnn->end, c->stream);
-    if (cudaEventSynchronize(dnn->end) || cudaEventElapsedTime(&time, dnn->begin, dnn->end)) {
-        cudaGetLastError();
-        return -1;
-    }
-    return time / MEASURED_RUNS;
+    const struct trial *trial = opaque;
+    return execute(c, trial->plan, trial->workspace, trial->binding);
 }
 
-/* Milliseconds a run; negative: it fails. In memory of its own: what is not chosen must not make the
+/* Milliseconds a run, FAILS or NO_MEMORY. In memory of its own: what is not chosen must not make the
  * shared memory grow. */
 static float measure(struct cuda_backend *c, void *plan, int64_t workspace_bytes,
                      const struct binding *binding)
 {
-    void *workspace = NULL;
+    struct trial trial = {.plan = plan, .binding = binding};
     if (workspace_bytes > WORKSPACE_MAX)
-        return -1;
-    if (workspace_bytes > 0 && !(workspace = cuda_take(c, (size_t)workspace_bytes)))
-        return -1;
-    float time = measure_in(c, plan, workspace, binding);
-    cuda_give(c, workspace);
-    return time;
+        return FAILS;
+    if (workspace_bytes > 0 && !(trial.workspace = cuda_take(c, (size_t)workspace_bytes)))
+        return NO_MEMORY;
+    float time = cuda_measure(c, run_trial, &trial);
+    cuda_give(c, trial.workspace);
+    return time < 0 ? FAILS : time;
 }
 
 /* ---- plans ---------------------------------------------------------------------------------- */
@@ -194,6 +185,7 @@ static void choose(struct cuda_backend *c, struct plan *plan, const struct bindi
     void *config[HEURISTICS + FALLBACKS];
     char key[KEY_SIZE + 400];
     float best = 0;
+    int64_t missing = 0; /* bytes that an engine could not have */
     snprintf(key, sizeof key, "cudnn %zu, %s, %s", dnn->api.cudnnGetVersion(), c->device,
              plan->key);
     plan->plan = recall(c, key, binding, &plan->workspace);
@@ -208,8 +200,10 @@ static void choose(struct cuda_backend *c, struct plan *plan, const struct bindi
             continue;
         }
         void *made = make_plan(dnn, config[i], NULL, 0, &workspace);
-        float time = made ? measure(c, made, workspace, binding) : -1;
+        float time = made ? measure(c, made, workspace, binding) : FAILS;
         destroy(dnn, config[i]);
+        if (time == NO_MEMORY)
+            missing = workspace;
         if (time < 0 || (plan->plan && time >= best)) {
             destroy(dnn, made);
             continue;
@@ -219,8 +213,11 @@ static void choose(struct cuda_backend *c, struct plan *plan, const struct bindi
         plan->workspace = workspace;
         best = time;
     }
-    if (plan->plan)
+    if (plan->plan && !missing) /* with more memory another may be better */
         save_plan(c, key, plan->plan);
+    else if (!plan->plan && missing)
+        backend_fail(&c->base, UNREEL_ENOMEM, "out of device memory: %" PRId64 " bytes for %s", missing,
+                     plan->key);
 }
 
 static struct plan *find(const struct dnn *dnn, const char *key)
@@ -496,8 +493,7 @@ void dnn_open(struct cuda_backend *c)
     int status = dnn->api.cudnnCreate(&dnn->handle);
     if (!status)
         status = dnn->api.cudnnSetStream(dnn->handle, c->stream);
-    if (status || cudaEventCreateWithFlags(&dnn->begin, cudaEventDefault) ||
-        cudaEventCreateWithFlags(&dnn->end, cudaEventDefault)) {
+    if (status) {
         log_info(log,
                  "cuda: cuDNN does not start (%s): attention and convolutions by the plain "
                  "kernels, slow",
@@ -514,10 +510,6 @@ void dnn_close(struct cuda_backend *c, struct dnn *dnn)
         return;
     while (dnn->plans)
         remove_plan(c, dnn, dnn->plan[dnn->plans - 1]);
-    if (dnn->begin)
-        cudaEventDestroy(dnn->begin);
-    if (dnn->end)
-        cudaEventDestroy(dnn->end);
     if (dnn->handle)
         dnn->api.cudnnDestroy(dnn->handle);
     free(dnn->plan);

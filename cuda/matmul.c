@@ -11,7 +11,6 @@
 
 #define WORKSPACE_BYTES ((size_t)32 << 20) /* what NVIDIA recommends from sm_90 on */
 #define CANDIDATES 8
-#define MEASURED_RUNS 3
 
 struct plan {
     char key[160];
@@ -26,7 +25,6 @@ struct matmul {
     void *handle;
     struct plan *plan;
     int plans, capacity;
-    cudaEvent_t begin, end;
 };
 
 /* ---- plans ---------------------------------------------------------------------------------- */
@@ -165,26 +163,28 @@ static int execute(struct cuda_backend *c, const struct plan *plan, const struct
                                  c->stream);
 }
 
+struct trial {
+    const struct plan *plan;
+    const struct lt_result *result;
+    void *workspace;
+    const struct matmul_call *call;
+};
+
+static int run_trial(struct cuda_backend *c, void *opaque)
+{
+    const struct trial *t = opaque;
+    return execute(c, t->plan, &t->result->algo, t->workspace, t->result->workspace, t->call);
+}
+
 /* Milliseconds a run; negative: it fails. */
 static float measure(struct cuda_backend *c, const struct plan *plan,
                      const struct lt_result *result, void *workspace,
                      const struct matmul_call *call)
 {
-    struct matmul *m = c->matmul;
-    float time = -1;
-    if (result->state || result->workspace > WORKSPACE_BYTES ||
-        execute(c, plan, &result->algo, workspace, result->workspace, call))
+    struct trial trial = {plan, result, workspace, call};
+    if (result->state || result->workspace > WORKSPACE_BYTES)
         return -1;
-    cudaEventRecord(m->begin, c->stream);
-    for (int i = 0; i < MEASURED_RUNS; i++)
-        if (execute(c, plan, &result->algo, workspace, result->workspace, call))
-            return -1;
-    cudaEventRecord(m->end, c->stream);
-    if (cudaEventSynchronize(m->end) || cudaEventElapsedTime(&time, m->begin, m->end)) {
-        cudaGetLastError();
-        return -1;
-    }
-    return time;
+    return cuda_measure(c, run_trial, &trial);
 }
 
 /* The choice of an earlier run, if the library still takes it. */
@@ -292,8 +292,7 @@ void matmul_open_with(struct cuda_backend *c, const struct lt_api *api)
         return;
     m->api = *api;
     int code = api->cublasLtCreate(&m->handle);
-    if (code || cudaEventCreateWithFlags(&m->begin, cudaEventDefault) ||
-        cudaEventCreateWithFlags(&m->end, cudaEventDefault)) {
+    if (code) {
         log_info(&c->base.log,
                  "cuda: cuBLASLt does not start (status %d): matrix products by the "
                  "plain kernel, slow",
@@ -317,10 +316,6 @@ void matmul_close(struct matmul *matmul)
         return;
     for (int i = 0; i < matmul->plans; i++)
         destroy_plan(matmul, &matmul->plan[i]);
-    if (matmul->begin)
-        cudaEventDestroy(matmul->begin);
-    if (matmul->end)
-        cudaEventDestroy(matmul->end);
     if (matmul->handle)
         matmul->api.cublasLtDestroy(matmul->handle);
     free(matmul->plan);

@@ -187,6 +187,10 @@ struct backend_ops {
     bool (*record_run)(struct backend *, void *recording); /* false: memory that it names has moved */
     void (*record_free)(struct backend *, void *recording);
 
+    /* Optional, both or none: around what a thread asks of the backend, which then is no other's. */
+    void (*enter)(struct backend *);
+    void (*leave)(struct backend *);
+
     /* Optional: names what follows in a profiler's timeline, until range_end(). They nest. */
     void (*range_begin)(struct backend *, const char *name);
     void (*range_end)(struct backend *);
@@ -274,6 +278,20 @@ void backend_fail(struct backend *backend, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 void backend_sync(struct backend *backend);
+
+/* Around what a thread asks of a backend that is also used by others, in other threads or elsewhere in
+ * the program. */
+static inline void backend_enter(struct backend *b)
+{
+    if (b->ops->enter)
+        b->ops->enter(b);
+}
+
+static inline void backend_leave(struct backend *b)
+{
+    if (b->ops->leave)
+        b->ops->leave(b);
+}
 
 /* A stage's name in a profiler's timeline, where the backend can do that. */
 static inline void backend_range_begin(struct backend *b, const char *name)

@@ -61,17 +61,12 @@ static int open_transformer(struct unreel_engine *engine, const unreel_options *
     return code;
 }
 
-static int open_all(struct unreel_engine *engine, const unreel_options *options)
+/* Everything that has weights on the device. */
+static int open_networks(struct unreel_engine *engine, const unreel_options *options)
 {
     const unreel_log *log = &engine->log;
-    const char *model = options_text(options, "model");
-    if (!model)
-        return log_error(log, UNREEL_EINVAL, "no model folder given");
-    int code = model_folder_find(&engine->folder, model, log);
-    if (code == 0)
-        code = open_backends(engine, options);
-    if (code == 0)
-        code = open_transformer(engine, options);
+    backend_enter(engine->backend);
+    int code = open_transformer(engine, options);
     if (code == 0)
         code = weights_open(&engine->vae_weights, engine->folder.vae, NULL, log);
     if (code == 0)
@@ -83,6 +78,21 @@ static int open_all(struct unreel_engine *engine, const unreel_options *options)
         code = log_error(log, UNREEL_EFORMAT, "%s: width %d, but the transformer's text width is %d",
                          engine->folder.text, text_encoder_dim(engine->text),
                          engine->transformer.text_dim);
+    backend_leave(engine->backend);
+    return code;
+}
+
+static int open_all(struct unreel_engine *engine, const unreel_options *options)
+{
+    const unreel_log *log = &engine->log;
+    const char *model = options_text(options, "model");
+    if (!model)
+        return log_error(log, UNREEL_EINVAL, "no model folder given");
+    int code = model_folder_find(&engine->folder, model, log);
+    if (code == 0)
+        code = open_backends(engine, options);
+    if (code == 0)
+        code = open_networks(engine, options);
     return code;
 }
 
@@ -96,6 +106,8 @@ static void light_free(struct light *light)
 
 static void engine_free(struct unreel_engine *engine)
 {
+    if (engine->backend)
+        backend_enter(engine->backend);
     for (struct light *light = engine->lights, *next; light; light = next) {
         next = light->next;
         light_free(light);
@@ -104,6 +116,8 @@ static void engine_free(struct unreel_engine *engine)
     tokenizer_close(engine->tokenizer);
     vae_close(engine->vae);
     transformer_close(&engine->transformer);
+    if (engine->backend)
+        backend_leave(engine->backend);
     if (engine_decodes_beside(engine))
         backend_close(engine->decoder);
     backend_close(engine->backend);
@@ -163,6 +177,7 @@ static void take(pthread_mutex_t *device, struct backend *backend, const atomic_
                  const unreel_log *log)
 {
     pthread_mutex_lock(device);
+    backend_enter(backend);
     backend->cancel = cancel;
     backend->log = *log;
 }
@@ -173,6 +188,7 @@ static int give_back(pthread_mutex_t *device, struct backend *backend, const unr
     backend->cancel = NULL;
     backend->log = *log;
     backend_clear(backend);
+    backend_leave(backend);
     pthread_mutex_unlock(device);
     return code;
 }

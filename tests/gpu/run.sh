@@ -247,7 +247,10 @@ fp8() {
 
 # With its own libraries.
 torch() {
-    python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2> /dev/null || return 0
+    env LD_LIBRARY_PATH="$own" python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2> /dev/null || {
+        say "plain PyTorch: left out, it is not installed or sees no GPU"
+        return 0
+    }
     part 150 "plain PyTorch" env LD_LIBRARY_PATH="$own" sh -c 'bench=; [ -s "$0" ] && bench="--bench $0"
         python3 tests/gpu/compare_torch.py $bench --table "$1" --shape "$2" --size "$3"' \
         "$build/bench-21.json" "$out/torch.txt" "$shape" "$size"

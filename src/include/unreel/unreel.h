@@ -29,7 +29,8 @@
  * library never prints, exits or aborts and never reads the environment.
  *
  * Threads: an options object belongs to one thread at a time. Engines, sessions and frames may be
- * used from any thread; a session is pulled by one thread at a time.
+ * used from any thread; a session is pulled by one thread at a time. On a GPU, device 0 is used, and the
+ * device that a thread has current stays so.
  */
 #ifndef UNREEL_UNREEL_H
 #define UNREEL_UNREEL_H

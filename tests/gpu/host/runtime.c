@@ -3,7 +3,8 @@
  * copies must begin and end within memory of the kind that they name, events and streams must
  * exist, nothing that a capture would not survive happens during one. The first mistake ends the
  * program with a line that says what it was. UNREEL_EMULATE_REFUSE=graphs: graphs cannot be
- * instantiated; UNREEL_EMULATE_REFUSE=fp8: the device is of Ampere. */
+ * instantiated; UNREEL_EMULATE_REFUSE=fp8: the device is of Ampere. UNREEL_EMULATE_MEMORY=N: there are N bytes of
+ * memory. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,9 +84,44 @@ cudaError_t cudaGetDeviceCount(int *count)
     return cudaSuccess;
 }
 
+/* UNREEL_EMULATE_CURRENT=1: what every thread has current is a second device, which nobody uses and which is to be
+ * current again in the end. */
+static _Thread_local int current = -1;
+
+static int first_current(void)
+{
+    const char *number = getenv("UNREEL_EMULATE_CURRENT");
+    return number ? atoi(number) : 0;
+}
+
+cudaError_t cudaGetDevice(int *number)
+{
+    *number = current < 0 ? first_current() : current;
+    return cudaSuccess;
+}
+
 cudaError_t cudaSetDevice(int number)
 {
-    return number ? cudaErrorInvalidValue : cudaSuccess;
+    if (number < 0 || number > 1)
+        return cudaErrorInvalidValue;
+    current = number;
+    return cudaSuccess;
+}
+
+static void check_device(void)
+{
+    int number;
+    cudaGetDevice(&number);
+    if (number)
+        die("the device is not current");
+}
+
+__attribute__((destructor)) static void check_current(void)
+{
+    int number;
+    cudaGetDevice(&number);
+    if (number != first_current())
+        die("another device is current than was");
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int number)
@@ -101,9 +137,15 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
     return number ? cudaErrorInvalidValue : cudaSuccess;
 }
 
+static size_t device_bytes(void)
+{
+    const char *bytes = getenv("UNREEL_EMULATE_MEMORY");
+    return bytes ? strtoull(bytes, NULL, 10) : DEVICE_BYTES;
+}
+
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 {
-    *available = DEVICE_BYTES - device.used;
+    *available = device_bytes() - device.used;
     *total = TOTAL_BYTES;
     return cudaSuccess;
 }
@@ -135,6 +177,7 @@ static void check_stream(cudaStream_t stream)
 {
     if (!stream)
         die("something was queued on the default stream");
+    check_device();
 }
 
 /* For what must not happen while a stream captures. */
@@ -200,7 +243,7 @@ static struct block *find(const void *data)
 
 static cudaError_t allocate_locked(void **data, size_t bytes, enum kind kind)
 {
-    if (kind == KIND_DEVICE && (bytes > DEVICE_BYTES || device.used + bytes > DEVICE_BYTES))
+    if (kind == KIND_DEVICE && (bytes > DEVICE_BYTES || device.used + bytes > device_bytes()))
         return cudaErrorMemoryAllocation;
     for (int i = 0; i < BLOCKS; i++) {
         struct block *block = &device.block[i];

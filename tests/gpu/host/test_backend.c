@@ -100,14 +100,29 @@ struct results {
     float linear[TOKENS * WIDTH], attention[TOKENS * WIDTH], conv[TOKENS * WIDTH];
 };
 
+#define ALL_MEMORY (-1)
+
+/* Leaves `bytes` of device memory. */
+static void leave_memory(struct backend *b, int64_t bytes)
+{
+    struct backend_memory memory;
+    char text[32];
+    unsetenv("UNREEL_EMULATE_MEMORY");
+    if (bytes == ALL_MEMORY)
+        return;
+    b->ops->memory(b, &memory);
+    snprintf(text, sizeof text, "%lld", (4LL << 30) - (long long)memory.free + bytes);
+    setenv("UNREEL_EMULATE_MEMORY", text, 1);
+}
+
 static void fill(float *x, int count, int seed)
 {
     for (int i = 0; i < count; i++)
         x[i] = (float)((i * 37 + seed * 11) % 29 - 14) / 16;
 }
 
-/* One product, one attention, one convolution. */
-static void run_heavy(const char *cache, struct results *r)
+/* One product, one attention, one convolution, the last of which is chosen with so much memory left. */
+static void run_heavy_in(const char *cache, struct results *r, int64_t bytes)
 {
     static float weight[WIDTH * WIDTH * 27], input[TOKENS * WIDTH];
     struct backend *b = open_cuda("bf16", cache);
@@ -139,7 +154,15 @@ static void run_heavy(const char *cache, struct results *r)
     op_attention(b, yh, xh, xh, xh, 0.5f, (struct tensor){0});
     host.data = r->attention;
     backend_download(b, host, y);
+    leave_memory(b, bytes);
     op_conv(b, yv, xv, &conv, ACT_NONE, false);
+    leave_memory(b, ALL_MEMORY);
+    if (!bytes) { /* the next try has it */
+        CHECK_MSG(backend_status(b) == UNREEL_ENOMEM && strstr(test_message, "out of device memory"), "%s",
+                  test_message);
+        backend_clear(b);
+        op_conv(b, yv, xv, &conv, ACT_NONE, false);
+    }
     host.data = r->conv;
     backend_download(b, host, y);
     CHECK_MSG(backend_status(b) == 0, "%s", test_message);
@@ -147,6 +170,11 @@ static void run_heavy(const char *cache, struct results *r)
     backend_conv_finish(b, &conv);
     arena_finish(&arena);
     backend_close(b);
+}
+
+static void run_heavy(const char *cache, struct results *r)
+{
+    run_heavy_in(cache, r, ALL_MEMORY);
 }
 
 /* The last byte becomes another. */
@@ -206,6 +234,12 @@ static void test_choices(void)
         run_heavy(inner, &again);
         CHECK(!memcmp(&first, &again, sizeof first) && each_file(inner, NULL) == files);
     }
+    remove_folder(inner);
+    run_heavy_in(inner, &again, 0);
+    CHECK(!memcmp(&first, &again, sizeof first) && each_file(inner, NULL) == files);
+    remove_folder(inner);
+    run_heavy_in(inner, &again, 900); /* for the stand-in's engine 3, not for 4: it serves, and is not kept */
+    CHECK(!memcmp(&first, &again, sizeof first) && each_file(inner, NULL) == files - 1);
     run_heavy("/proc/unreel", &again); /* cannot be made: is done without */
     CHECK(!memcmp(&first, &again, sizeof first));
     remove_folder(inner);
