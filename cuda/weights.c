@@ -1,7 +1,6 @@
 /* Weights on their way to the device, in the type and order in which operations read them. */
 #include <stdlib.h>
 
-#include "base/file.h"
 #include "cuda.h"
 
 /* Device memory that belongs to a weight and is counted. NULL: the backend has failed. */
@@ -89,8 +88,7 @@ static void load_parts(struct cuda_backend *c, void *data, float *scale, const s
         else
             cuda_upload(&c->base, &to, part);
         row += part->shape[0];
-        if (w->desc.mapped)
-            file_drop_pages(part->data, tensor_bytes(part));
+        tensor_drop_pages(part);
     }
 }
 
@@ -197,8 +195,7 @@ int cuda_conv_init(struct backend *b, struct conv *w)
     else
         backend_fail(b, UNREEL_ENOMEM, "out of device memory for weights");
     cuda_give(c, file);
-    if (w->desc.mapped)
-        file_drop_pages(w->desc.weight.data, tensor_bytes(&w->desc.weight));
+    tensor_drop_pages(&w->desc.weight);
     return b->status;
 }
 

@@ -34,16 +34,16 @@ enum activation {
 #define LINEAR_PARTS 4
 
 /* y = x W^T + b. Parts are stacked along the outputs, so that q, k and v are one product. Weights
- * and biases are host tensors as files hold them; they must stay mapped as long as the weight lives.
- * The backend converts and reorders at the first use (or not at all). */
+ * and biases are host tensors as files hold them; they must stay there as long as the weight lives.
+ * The backend converts and reorders at the first use (or not at all, or again for another shape), and lets go
+ * of the pages of files after it. */
 struct linear_desc {
     int parts;
     struct tensor weight[LINEAR_PARTS]; /* [N_i, K], host, f32, f16 or bf16, contiguous */
     struct tensor bias[LINEAR_PARTS];   /* [N_i], host; data NULL: none */
     bool precise;   /* keep f32: inputs, weights and sums, whatever the compute type */
     bool quantise;  /* E4M3, inputs and weights, where the backend has FP8; excludes both others */
-    bool transient; /* used once a prompt: keep no converted copy, drop mapped pages after each use */
-    bool mapped;    /* weights are pages of a file: drop them once converted */
+    bool transient; /* used once a prompt: keep no converted copy */
 };
 
 struct linear {
@@ -61,7 +61,6 @@ struct conv_desc {
     int stride_t, stride; /* 0 reads as 1 */
     int pad_before, pad_after; /* rows above and columns left; rows below and columns right */
     bool upsample; /* input is first blown up to twice its height and width (nearest neighbour) */
-    bool mapped;
 };
 
 struct conv {

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
+
 size_t tensor_type_size(enum tensor_type type)
 {
     static const unsigned char sizes[] = {4, 2, 2, 4, 1};
@@ -120,6 +122,12 @@ struct tensor tensor_permute(struct tensor t, const int *order)
         r.stride[i] = t.stride[order[i]];
     }
     return r;
+}
+
+void tensor_drop_pages(const struct tensor *t)
+{
+    if (t->mapped)
+        file_drop_pages(t->data, tensor_bytes(t));
 }
 
 char *tensor_shape_text(int dims, const int64_t *shape, char *buffer)

@@ -21,6 +21,7 @@ struct tensor {
     void *data; /* host or device memory; NULL: no tensor */
     enum tensor_type type;
     int dims;
+    bool mapped; /* pages of a file, which come back when they are touched again */
     int64_t shape[TENSOR_DIMS];
     int64_t stride[TENSOR_DIMS]; /* elements */
     float *scale; /* E4M3: [rows]; row r is worth its elements times scale[r] */
@@ -49,6 +50,9 @@ struct tensor tensor_reshape(struct tensor t, int dims, const int64_t *shape);
 
 /* Dimensions in another order: result dimension i is dimension order[i] of t. */
 struct tensor tensor_permute(struct tensor t, const int *order);
+
+/* Lets go of the memory of a contiguous tensor that is pages of a file: it is converted, and not needed soon. */
+void tensor_drop_pages(const struct tensor *t);
 
 /* "[3, 16, 60, 104]" into a buffer of at least 128 bytes, which it returns. */
 char *tensor_shape_text(int dims, const int64_t *shape, char *buffer);

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "cpu/product.h"
 #include "cpu/winograd.h"
 
@@ -54,8 +53,7 @@ static bool pack(struct backend *b, struct conv *w)
         return false;
     if (w->desc.bias.data)
         cpu_load_file(impl->packed.bias, &w->desc.bias, 0, w->co);
-    if (w->desc.mapped)
-        file_drop_pages(w->desc.weight.data, tensor_bytes(&w->desc.weight));
+    tensor_drop_pages(&w->desc.weight);
     return true;
 }
 

@@ -225,8 +225,8 @@ int cpu_open_as(struct backend **backend, const struct backend_config *config,
     if (!code && cpu->widens)
         log_write(
             &b->log, UNREEL_LOG_DEBUG,
-            "dtype bf16: weights and activations are kept as bf16 and multiplied as f32, which "
-            "is faster on this machine");
+            "dtype bf16: activations and the weights of matrix products are kept as bf16, all is "
+            "multiplied as f32, which is faster on this machine");
     if (!code) {
         cpu->scratch = calloc((size_t)b->threads, sizeof *cpu->scratch);
         cpu->pool = thread_pool_create(b->threads);

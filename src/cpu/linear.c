@@ -1,7 +1,7 @@
 /* Matrix products, plain: weights are packed at the first use. */
 #include <stdlib.h>
 
-#include "base/file.h"
+#include "cpu/load.h"
 #include "cpu/product.h"
 
 struct plain_linear {
@@ -62,12 +62,6 @@ static void load_bias(struct linear *w)
     impl->biased = true;
 }
 
-static void drop_pages(const struct linear *w)
-{
-    for (int i = 0; i < w->desc.parts && w->desc.mapped; i++)
-        file_drop_pages(w->desc.weight[i].data, tensor_bytes(&w->desc.weight[i]));
-}
-
 struct rows {
     struct cpu_backend *cpu;
     const struct tensor *y, *x;
@@ -95,7 +89,7 @@ void cpu_linear(struct backend *b, const struct tensor *y, const struct tensor *
     if (!impl->packed.data && !w->desc.transient) {
         if (!cpu_pack(cpu_of(b), &impl->packed, load_weights, w))
             return;
-        drop_pages(w);
+        cpu_drop_linear_pages(w);
     }
     struct rows rows = {cpu_of(b), y, x};
     struct cpu_product product = {
@@ -110,5 +104,5 @@ void cpu_linear(struct backend *b, const struct tensor *y, const struct tensor *
     };
     cpu_product_run(cpu_of(b), &product);
     if (w->desc.transient)
-        drop_pages(w);
+        cpu_drop_linear_pages(w);
 }

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "base/file.h"
 #include "cpu/product.h"
 
 void cpu_load_weights(float *y, const struct tensor *x, int64_t start, int64_t count, bool rounded)
@@ -55,5 +54,5 @@ float *cpu_load_conv_bias(struct backend *b, const struct conv *w)
 void cpu_drop_linear_pages(const struct linear *w)
 {
     for (int i = 0; i < w->desc.parts; i++)
-        file_drop_pages(w->desc.weight[i].data, tensor_bytes(&w->desc.weight[i]));
+        tensor_drop_pages(&w->desc.weight[i]);
 }

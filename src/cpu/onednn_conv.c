@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "cpu/conv_common.h"
 #include "cpu/load.h"
 #include "cpu/onednn.h"
@@ -76,8 +75,12 @@ static bool pack(struct convolution *c, const struct onednn_primitive *pack, flo
                      cpu_rounds_weights(b, false));
     for (int i = 0; i < c->phases; i++) {
         uint8_t *packed = cpu_alloc(b, pack->packed);
-        if (!packed)
+        if (!packed) { /* the next call packs all again */
+            while (i--)
+                cpu_free(b, impl->packed[i]);
+            memset(impl->packed, 0, sizeof impl->packed);
             return false;
+        }
         if (c->phases > 1)
             conv_fold(folded, weight, w, i);
         onednn_run(c->cpu->onednn, pack, 0, c->phases > 1 ? folded : weight, NULL, NULL, packed,
@@ -98,8 +101,8 @@ static bool pack_weight(struct convolution *c, const struct onednn_primitive *pr
     if (!packed)
         backend_fail(&c->cpu->base, UNREEL_ENOMEM, "out of memory: weights [%lld, %lld]",
                      (long long)w->co, (long long)w->ci);
-    else if (w->desc.mapped)
-        file_drop_pages(w->desc.weight.data, tensor_bytes(&w->desc.weight));
+    else
+        tensor_drop_pages(&w->desc.weight);
     return packed;
 }
 

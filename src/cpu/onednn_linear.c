@@ -208,8 +208,7 @@ static bool pack_weight(struct product *p)
         return false;
     }
     thread_pool_run(p->cpu->pool, p->panels, 1, pack_panels, p);
-    if (p->w->desc.mapped)
-        cpu_drop_linear_pages(p->w);
+    cpu_drop_linear_pages(p->w);
     return true;
 }
 
@@ -250,8 +249,7 @@ void onednn_linear(struct backend *b, const struct tensor *y, const struct tenso
         return;
     if (w->desc.transient) {
         thread_pool_run(p.cpu->pool, p.panels, 1, run_transient, &p);
-        if (w->desc.mapped)
-            cpu_drop_linear_pages(w);
+        cpu_drop_linear_pages(w);
         return;
     }
     if (impl->packed || pack_weight(&p))

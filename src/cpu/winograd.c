@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "cpu/load.h"
 
 #define PLACES 36                /* of a transformed patch */
@@ -150,8 +149,7 @@ static struct winograd *make(struct cpu_backend *cpu, const struct conv *w)
                          cpu_rounds_weights(&cpu->base, false));
         struct packing packing = {weights, w, from};
         thread_pool_run(cpu->pool, weights->panels, 1, pack_panels, &packing);
-        if (w->desc.mapped)
-            file_drop_pages(w->desc.weight.data, tensor_bytes(&w->desc.weight));
+        tensor_drop_pages(&w->desc.weight);
     }
     free(from);
     return weights;

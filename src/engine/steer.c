@@ -139,6 +139,8 @@ static bool take_change(struct unreel_session *s, struct change *change)
  * taken, as is the next. */
 static int change_text(struct unreel_session *s, const struct change *change, bool at_once)
 {
+    if (change->ids || text_blend_is_due(&s->text))
+        rollout_keep(&s->rollout); /* here, since it is no work for the text */
     double begin = clock_seconds();
     if (change->ids) {
         int code = engine_encode(s->engine, change->ids, change->tokens, s->text.to);
@@ -165,6 +167,8 @@ static int change_scene(struct unreel_session *s, const struct change *change)
         rollout_restart(&s->rollout, change->reset);
         s->next.restart = true;
     }
+    if (recache)
+        rollout_expect_recache(&s->rollout, s->settings.recache_sink);
     int code = change_text(s, change, cut || recache);
     if (recache && code == 0)
         rollout_recache(&s->rollout, s->settings.recache_sink);

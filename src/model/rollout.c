@@ -306,6 +306,14 @@ static void write_again(struct rollout *r, int64_t frame, int64_t end)
     }
 }
 
+void rollout_expect_recache(struct rollout *rollout, bool sink)
+{
+    struct rollout *r = rollout;
+    int64_t start = r->frame - (r->unkept.data ? r->unkept.shape[0] : 0);
+    if (!rollout_is_guided(&r->config) && (sink || start >= r->config.sink))
+        r->unkept = (struct tensor){0};
+}
+
 void rollout_recache(struct rollout *rollout, bool sink)
 {
     struct rollout *r = rollout;

@@ -87,6 +87,10 @@ void rollout_set_text(struct rollout *rollout, struct tensor embeds, struct tens
  * 0, block by block, to fill the cache. */
 void rollout_give(struct rollout *rollout, struct tensor latents);
 
+/* Before rollout_set_text, where rollout_recache with the same `sink` follows it: what the cache still lacks
+ * is not written under the old prompt if it is then written anyway. */
+void rollout_expect_recache(struct rollout *rollout, bool sink);
+
 /* Computes the window's keys and values again, under the present prompt, as if its latents were the
  * given beginning of a video: in their blocks, cut where frames were evicted, at their positions. The
  * sink stays as it is unless `sink` says otherwise, as does what guidance compares with. */

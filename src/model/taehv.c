@@ -28,7 +28,6 @@ static int64_t load_conv(struct load *load, struct conv *conv, struct conv_desc 
     desc.weight = tensor_reshape(weight, SHAPE(weight.shape[0], weight.shape[1], 1, kernel, kernel));
     if (has_bias)
         desc.bias = bind(&load->binder, SHAPE(weight.shape[0]), "%s.bias", name);
-    desc.mapped = true;
     init_conv(load, conv, &desc);
     return weight.shape[0];
 }
@@ -91,7 +90,7 @@ static void load_grow(struct load *load, struct taehv_level *level, int64_t c, c
         return;
     }
     for (int i = 0; i < level->stride; i++) {
-        struct conv_desc desc = {.mapped = true};
+        struct conv_desc desc = {0};
         desc.weight = tensor_reshape(tensor_slice(weight, 0, i * c, c), SHAPE(c, c, 1, 1, 1));
         init_conv(load, &level->time[i], &desc);
     }

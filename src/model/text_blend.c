@@ -17,9 +17,14 @@ void text_blend_begin(struct text_blend *blend, int steps)
     blend->steps = steps;
 }
 
+bool text_blend_is_due(const struct text_blend *blend)
+{
+    return blend->step < blend->steps;
+}
+
 bool text_blend_step(struct text_blend *blend)
 {
-    if (blend->step == blend->steps)
+    if (!text_blend_is_due(blend))
         return false;
     blend->step++;
     if (blend->step == blend->steps) {

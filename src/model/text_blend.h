@@ -16,6 +16,9 @@ void text_blend_init(struct text_blend *blend, struct arena *arena, int64_t text
 /* After `to` was written: the way there from what is in effect, in `steps` >= 1 equal steps. */
 void text_blend_begin(struct text_blend *blend, int steps);
 
+/* Whether `now` is still on its way. */
+bool text_blend_is_due(const struct text_blend *blend);
+
 /* One step; false: `now` was at the end already and stays. */
 bool text_blend_step(struct text_blend *blend);
 

@@ -84,7 +84,6 @@ static void bind_part(struct load *load, struct linear_desc *desc, int part, int
     desc->weight[part] = bind(&load->binder, SHAPE(n, k), "%s.weight", name);
     desc->bias[part] = bind(&load->binder, SHAPE(n), "%s.bias", name);
     desc->parts = part + 1;
-    desc->mapped = true;
 }
 
 static void load_linear(struct load *load, struct linear *w, struct linear_desc *desc)

@@ -51,7 +51,6 @@ static int64_t load_conv_part(struct load *load, struct conv *conv, struct conv_
                                               weight.shape[3]));
     desc->weight = tensor_slice(weight, 0, part * co, co);
     desc->bias = tensor_slice(bias, 0, part * co, co);
-    desc->mapped = true;
     if (!load->binder.wrong)
         backend_conv_init(load->vae->backend, conv, desc);
     return weight.shape[0];
@@ -67,7 +66,7 @@ static int64_t load_conv3(struct load *load, struct conv *conv, int64_t co, int6
 
 static void load_linear(struct load *load, struct linear *w, int64_t n, int64_t k, const char *name)
 {
-    struct linear_desc desc = {.parts = 1, .mapped = true};
+    struct linear_desc desc = {.parts = 1};
     desc.weight[0] = bind(&load->binder, SHAPE(n, k), "%s.weight", name);
     desc.bias[0] = bind(&load->binder, SHAPE(n), "%s.bias", name);
     if (!load->binder.wrong)

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "text/relative_position.h"
 #include "text/text.h"
 #include "weights/weights.h"
@@ -82,24 +81,14 @@ static int read_sizes(struct text_encoder *e, const unreel_log *log)
     return 0;
 }
 
-static bool is_mapped(const struct weights *weights, int layer, const char *part)
-{
-    char name[64];
-    snprintf(name, sizeof name, "blocks.%d.%s.weight", layer, part);
-    const struct weight *w = weights_find(weights, name);
-    return w && w->mapped;
-}
-
 /* Weights named by `parts`, each [n, k], as one product that is used once a prompt. */
 static struct linear_desc bind_linear(struct text_encoder *e, struct binder *binder, int layer,
                                       int count, const char *const *parts, int64_t n, int64_t k)
 {
-    struct linear_desc desc = {.parts = count, .transient = true, .mapped = true};
+    struct linear_desc desc = {.parts = count, .transient = true};
     desc.precise = !strncmp(parts[0], "attn.", 5);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         desc.weight[i] = bind(binder, SHAPE(n, k), "blocks.%d.%s.weight", layer, parts[i]);
-        desc.mapped = desc.mapped && is_mapped(e->weights, layer, parts[i]);
-    }
     return desc;
 }
 
@@ -276,8 +265,7 @@ static void embed(struct text_encoder *e, const int32_t *ids, int64_t count)
                (const char *)table->data + (size_t)ids[i] * row, row);
     backend_upload(e->backend, head(e->work.x, count),
                    tensor_make(e->work.embeds, table->type, SHAPE(count, e->dim)));
-    if (e->table->mapped)
-        file_drop_pages(table->data, e->table->bytes);
+    tensor_drop_pages(table);
 }
 
 /* The layer's bias [H, 2 L - 1], entry j - i + L - 1 for query i and key j. */

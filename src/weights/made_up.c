@@ -343,7 +343,6 @@ static int build_tensor(void *opaque, const struct made_up_tensor *t)
     struct weight *w = &b->list[b->count];
     w->tensor = tensor_make(NULL, b->type, t->dims, t->shape);
     w->bytes = tensor_bytes(&w->tensor);
-    w->mapped = false;
     size_t room = (w->bytes + 63) / 64 * 64;
     char *block = aligned_alloc(64, room + (sizeof *t + 63) / 64 * 64);
     if (!block)

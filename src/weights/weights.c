@@ -176,12 +176,13 @@ static int add_weight(struct weights *w, const struct tensor_file *file,
     int code = mapped ? 0 : copy_tensor(w, file, t, &data);
     if (code < 0)
         return code;
-    w->list[w->count++] = (struct weight){
+    struct weight *weight = &w->list[w->count++];
+    *weight = (struct weight){
         .name = name,
         .tensor = tensor_make(data, t->type->type, t->dims, t->shape),
         .bytes = t->bytes,
-        .mapped = mapped && !file->borrowed,
     };
+    weight->tensor.mapped = mapped && !file->borrowed;
     return 0;
 }
 

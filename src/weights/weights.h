@@ -12,9 +12,8 @@ struct weights;
 struct weight {
     const char *name;
     struct tensor
-        tensor; /* host, contiguous; in the mapping, or an aligned copy if the file is odd */
+        tensor; /* host, contiguous; in the mapping (mapped), or an aligned copy if the file is odd */
     size_t bytes;
-    bool mapped; /* pages of the file */
 };
 
 /* Opens PATH by its content: safetensors, an index JSON ("weight_map") beside its shards, a PyTorch

@@ -1,6 +1,7 @@
 /* Sessions through the public API, on the small golden model: pictures, cancelling, several at once,
  * frames that outlive their session, videos without end. */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -204,27 +205,32 @@ static void receive(void *opaque, unreel_frame *frame, int status)
     pthread_mutex_unlock(&d->lock);
 }
 
+struct closer {
+    unreel_session *session;
+    atomic_bool ended;
+};
+
 static void close_from_within(void *opaque, unreel_frame *frame, int status)
 {
+    struct closer *closer = opaque;
     if (frame && frame->index == 0)
-        unreel_session_close(*(unreel_session **)opaque);
+        unreel_session_close(closer->session);
     if (!frame && status == UNREEL_END)
-        *(unreel_session **)opaque = NULL;
+        atomic_store(&closer->ended, true);
 }
 
 /* A delivery that closes its own session is refused, and goes on. */
 static void test_close_from_within(unreel_engine *e)
 {
     unreel_options *o = options_for("a red fox", "6");
-    unreel_session *s = NULL;
+    struct closer closer = {0};
     test_message[0] = 0;
-    CHECK(unreel_session_open(&s, e, o, NULL) == 0);
-    unreel_session *session = s;
-    CHECK(unreel_session_deliver(session, close_from_within, &s) == 0);
-    for (int i = 0; i < 6000 && s; i++)
+    CHECK(unreel_session_open(&closer.session, e, o, NULL) == 0);
+    CHECK(unreel_session_deliver(closer.session, close_from_within, &closer) == 0);
+    for (int i = 0; i < 6000 && !atomic_load(&closer.ended); i++)
         usleep(10000);
-    CHECK(!s && strstr(test_message, "not closed"));
-    unreel_session_close(session);
+    CHECK(atomic_load(&closer.ended) && strstr(test_message, "not closed"));
+    unreel_session_close(closer.session);
     unreel_options_destroy(o);
 }
 

@@ -237,6 +237,30 @@ static void test_recache_nothing(void)
     rollout_close(&plain);
 }
 
+/* What is written again need not be written before; the next blocks are the same. */
+static void test_recache_expected(int sink, int blocks, bool with_sink)
+{
+    static float latents[MOST * FRAME], x[2 * BLOCK * FRAME], y[2 * BLOCK * FRAME];
+    struct setup setup = {.window = 6, .sink = sink};
+    struct rollout r = open_rollout(&setup), plain = run(&setup, blocks, latents);
+    for (int i = 0; i < blocks; i++)
+        next(&r, latents);
+    rollout_expect_recache(&r, with_sink);
+    rollout_set_text(&r, text[1], (struct tensor){0});
+    rollout_recache(&r, with_sink);
+    rollout_set_text(&plain, text[1], (struct tensor){0});
+    rollout_recache(&plain, with_sink);
+    int spared = with_sink || (blocks - 1) * BLOCK >= sink;
+    CHECK_MSG(plain.times.forwards - r.times.forwards == spared, "sink %d, %d blocks: %d forwards spared", sink,
+              blocks, (int)(plain.times.forwards - r.times.forwards));
+    for (int i = 0; i < 2; i++)
+        CHECK(next(&r, x + i * BLOCK * FRAME) == BLOCK && next(&plain, y + i * BLOCK * FRAME) == BLOCK);
+    CHECK_MSG(!memcmp(x, y, sizeof x), "sink %d, %d blocks: off by %g", sink, blocks,
+              difference(x, y, 2 * BLOCK * FRAME));
+    rollout_close(&r);
+    rollout_close(&plain);
+}
+
 /* Guidance: the prompt's cache is computed again, the other stays. */
 static void test_recache_multi(void)
 {
@@ -445,6 +469,8 @@ int main(int argc, char **argv)
         for (int sink = 0; sink < 4; sink++)
             test_recache_absolute(sink, with_sink);
     }
+    for (int i = 0; i < 12; i++)
+        test_recache_expected(i % 3, 1 + i / 6 * 2, i / 3 % 2);
     test_recache_nothing();
     test_recache_multi();
     test_relative_begins_absolute();

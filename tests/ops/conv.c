@@ -231,6 +231,46 @@ static void check(struct ops *ops, struct example e, enum fill fill, enum tensor
     ops_free(ops);
 }
 
+static void run_size(struct ops *ops, struct conv *conv, int64_t size, struct ops_tensor *x, struct ops_tensor *y)
+{
+    if (!x->count) {
+        *x = ops_make(ops, ops->b->compute, LAYOUT_DENSE, FILL_NORMAL, 1e10, SHAPE(1, size, size, conv->ci));
+        *y = ops_output(ops, ops->b->compute, LAYOUT_DENSE,
+                        SHAPE(1, size, size, conv->co));
+    }
+    op_conv(ops->b, y->t, x->t, conv, ACT_NONE, false);
+}
+
+/* Two sizes may want weights in two forms, each of which is made when it is first needed, from weights that
+ * still have to be there then. */
+static void test_two_sizes(struct ops *ops)
+{
+    enum { CHANNELS = 64, SIZES = 2 };
+    static const int64_t sizes[SIZES] = {12, 24};
+    struct ops_tensor x[SIZES] = {{.count = 0}}, y[SIZES] = {{.count = 0}};
+    const double *want[SIZES];
+    float *weight = ops_memory(ops, CHANNELS * CHANNELS * 9 * sizeof *weight);
+    for (int i = 0; i < CHANNELS * CHANNELS * 9; i++)
+        weight[i] = (float)ops_value(FILL_NORMAL, 1);
+    struct conv_desc desc = {.pad_before = 1, .pad_after = 1};
+    desc.weight = tensor_make(weight, TENSOR_F32, SHAPE(CHANNELS, CHANNELS, 1, 3, 3));
+    for (int i = 0; i < 4; i++) { /* each alone, then both, either first */
+        struct conv conv;
+        backend_conv_init(ops->b, &conv, &desc);
+        if (i < SIZES) {
+            run_size(ops, &conv, sizes[i], &x[i], &y[i]);
+            want[i] = ops_read(ops, &y[i]);
+        }
+        for (int k = 0; i >= SIZES && k < SIZES; k++) {
+            int size = (i + k) % SIZES;
+            run_size(ops, &conv, sizes[size], &x[size], &y[size]);
+            ops_compare_exact(ops, "conv, at two sizes", &y[size], want[size]);
+        }
+        backend_conv_finish(ops->b, &conv);
+    }
+    ops_free(ops);
+}
+
 static void test_all(struct ops *ops)
 {
     static const struct example examples[] = {
@@ -269,6 +309,8 @@ static void test_all(struct ops *ops)
         check(ops, examples[i], FILL_NORMAL, TENSOR_F32, LAYOUT_FRAMES);
         check(ops, examples[i], (enum fill)(i % FILLS), i & 1 ? TENSOR_F32 : TENSOR_BF16, LAYOUT_DENSE);
     }
+    if (is_cpu(ops))
+        test_two_sizes(ops);
 }
 
 int main(int argc, char **argv)

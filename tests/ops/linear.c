@@ -115,8 +115,10 @@ static void map_weights(struct ops *ops, const struct example *e, struct weights
     }
     good = good && ftruncate(fd, (off_t)end) == 0 && file_map(file, path, &test_log) == 0;
     CHECK(good);
-    for (int p = 0; good && p < e->parts; p++)
+    for (int p = 0; good && p < e->parts; p++) {
         w->weight[p].t.data = (void *)(file->data + at[p]);
+        w->weight[p].t.mapped = true;
+    }
     if (fd >= 0) {
         close(fd);
         unlink(path);
@@ -129,7 +131,7 @@ static void check(struct ops *ops, const struct example *e)
     struct file file = {0};
     bool rounds = !e->precise && (ops->b->round_bf16 || ops->b->compute == TENSOR_BF16);
     struct linear_desc desc = {
-        .parts = e->parts, .precise = e->precise, .transient = e->transient, .mapped = e->mapped};
+        .parts = e->parts, .precise = e->precise, .transient = e->transient};
     for (int p = 0; p < e->parts; p++) {
         w.weight[p] = make_host(ops, e->file, e->fill == FILL_EQUAL ? FILL_NORMAL : e->fill,
                                 SHAPE(e->n[p], e->k));

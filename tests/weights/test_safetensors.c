@@ -25,10 +25,10 @@ static void test_save(void)
     CHECK(!strcmp(weights_metadata(w, "prompt"), prompt) && !weights_metadata(w, "p"));
     CHECK(!strcmp(weights_path(w), files_path));
     const struct weight *read = weights_find(w, "b \"quoted\"");
-    CHECK(read && read->bytes == 6 && !memcmp(read->tensor.data, b, 6) && read->mapped);
+    CHECK(read && read->bytes == 6 && !memcmp(read->tensor.data, b, 6) && read->tensor.mapped);
     read = weights_find(w, "a");
     CHECK(read && read->tensor.shape[1] == 3 && !memcmp(read->tensor.data, a, sizeof a));
-    CHECK(read && read->mapped); /* though three halves were given first */
+    CHECK(read && read->tensor.mapped); /* though three halves were given first */
     weights_close(w);
     CHECK(unlink(files_path) == 0 && access(in(files_scratch, "saved.safetensors.part"), F_OK) < 0);
 }

@@ -13,7 +13,7 @@ static void test_golden(void)
     struct weights *w = NULL;
     CHECK(weights_open(&w, in(files_golden, checkpoint), "generator_ema", &test_log) == 0);
     const struct weight *q = weights_find(w, "blocks.1.self_attn.q.weight"); /* no prefix left */
-    CHECK(q && q->mapped && q->tensor.dims == 2 && q->tensor.shape[0] == 48 &&
+    CHECK(q && q->tensor.mapped && q->tensor.dims == 2 && q->tensor.shape[0] == 48 &&
           q->tensor.type == TENSOR_F32);
     CHECK(weights_count(w) == 69 && !weights_find(w, "model.blocks.1.self_attn.q.weight"));
     weights_close(w);
@@ -29,7 +29,7 @@ static void test_golden(void)
     CHECK(weights_count(pth) == weights_count(st) && weights_count(st) > 100);
     for (size_t i = 0; i < weights_count(st); i++) {
         const struct weight *a = weights_at(st, i), *b = weights_at(pth, i);
-        CHECK_MSG(!strcmp(a->name, b->name) && a->bytes == b->bytes && a->mapped && b->mapped &&
+        CHECK_MSG(!strcmp(a->name, b->name) && a->bytes == b->bytes && a->tensor.mapped && b->tensor.mapped &&
                       !memcmp(a->tensor.data, b->tensor.data, a->bytes),
                   "%s differs from %s", a->name, b->name);
     }
@@ -155,7 +155,7 @@ static void test_make_model(void)
         CHECK(file && memory && weights_count(file) == weights_count(memory));
         for (size_t i = 0; file && memory && i < weights_count(file); i++) {
             const struct weight *a = weights_at(file, i), *b = weights_at(memory, i);
-            CHECK_MSG(!strcmp(a->name, b->name) && a->bytes == b->bytes && a->mapped &&
+            CHECK_MSG(!strcmp(a->name, b->name) && a->bytes == b->bytes && a->tensor.mapped &&
                           !memcmp(a->tensor.data, b->tensor.data, a->bytes),
                       "%s: %s", parts[k].file, a->name);
         }

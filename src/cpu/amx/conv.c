@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "cpu/amx/heavy.h"
 #include "cpu/amx/product.h"
 #include "cpu/conv_common.h"
@@ -127,8 +126,8 @@ static bool pack_weight(struct convolution *c)
         memset(impl->packed, 0, sizeof impl->packed);
         backend_fail(&c->cpu->base, UNREEL_ENOMEM, "out of memory: weights [%lld, %lld]",
                      (long long)w->co, (long long)w->ci);
-    } else if (w->desc.mapped) {
-        file_drop_pages(w->desc.weight.data, tensor_bytes(&w->desc.weight));
+    } else {
+        tensor_drop_pages(&w->desc.weight);
     }
     return packed;
 }

@@ -104,8 +104,7 @@ static bool pack_weight(struct product *p)
         return false;
     }
     thread_pool_run(p->cpu->pool, panels, 1, pack_panels, p);
-    if (p->w->desc.mapped)
-        cpu_drop_linear_pages(p->w);
+    cpu_drop_linear_pages(p->w);
     return true;
 }
 
@@ -252,6 +251,5 @@ void amx_linear(struct backend *b, const struct tensor *y, const struct tensor *
         return;
     }
     thread_pool_run(p.cpu->pool, b->threads, 1, run_transient, &p);
-    if (w->desc.mapped)
-        cpu_drop_linear_pages(w);
+    cpu_drop_linear_pages(w);
 }

@@ -280,7 +280,8 @@ typedef struct unreel_stats {
     double chunk_p50, chunk_p99; /* seconds a chunk, from the last 512; without the time that its
                                     pictures waited to be taken */
     double chunk_first; /* seconds until a chunk's first picture is ready, the median likewise */
-    uint64_t bytes_weights, bytes_cache, bytes_work; /* memory on the device */
+    uint64_t bytes_weights; /* as the files have them; on the device they may be of another type or form */
+    uint64_t bytes_cache, bytes_work; /* memory on the device */
 
     int64_t seed;             /* in effect */
     int64_t scene_asked;      /* number of the newest change, 0: none yet */
