@@ -2,10 +2,12 @@
 #include "diagnose/check.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "config/options.h"
@@ -79,6 +81,16 @@ void check_broken(struct check *check, const char *name, const char *why)
 {
     check->failed++;
     print(check, "%-44s %s FAIL", name, why);
+}
+
+bool check_is_recorded(struct check *check, const char *name)
+{
+    char *path = check_join(check->expected, name);
+    bool missing = path && access(path, F_OK) < 0 && errno == ENOENT;
+    if (missing)
+        print(check, "%-44s not recorded", name);
+    free(path);
+    return !missing;
 }
 
 double check_relative_l2(const float *a, const float *b, int64_t count)

@@ -34,6 +34,9 @@ void check_report(struct check *check, const char *name, double error, double li
 /* A step that could not run: printed and counted as failed. */
 void check_broken(struct check *check, const char *name, const char *why);
 
+/* Whether the folder has expected/NAME; if not, says so: it is not compared. */
+bool check_is_recorded(struct check *check, const char *name);
+
 /* |a - b| / |b| over count elements. */
 double check_relative_l2(const float *a, const float *b, int64_t count);
 

@@ -46,6 +46,8 @@ void check_vae(struct check *check)
     struct model_folder folder;
     struct weights *weights = NULL, *file = NULL;
     struct vae *vae = NULL;
+    if (!check_is_recorded(check, "vae.safetensors"))
+        return;
     char *path = check_join(check->expected, "vae.safetensors");
     if (model_folder_find(&folder, check->model, &check->log) < 0) {
         check_broken(check, "vae", "no model folder:");

@@ -184,10 +184,12 @@ void check_text(struct check *check)
     if (model_folder_find(&folder, check->model, &check->log) < 0) {
         check_broken(check, "model folder", "incomplete:");
     } else {
-        check_tokenizer(check, &folder);
-        if (weights_open(&file, path, NULL, &check->log) == 0)
+        if (check_is_recorded(check, "tokenizer.json"))
+            check_tokenizer(check, &folder);
+        bool recorded = check_is_recorded(check, "text.safetensors");
+        if (recorded && weights_open(&file, path, NULL, &check->log) == 0)
             check_encoder(check, &folder, file);
-        else
+        else if (recorded)
             check_broken(check, "text.safetensors", "cannot be read:");
         model_folder_finish(&folder);
     }

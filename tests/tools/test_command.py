@@ -410,6 +410,18 @@ def test_check_and_inspect():
     equal(result.returncode, 0, f'check: {result.stdout[-300:]}{result.stderr}')
     last = result.stdout.splitlines()[-1]
     check(re.fullmatch(r'[1-9]\d* passed, 0 failed', last), last)
+    check('not recorded' not in result.stdout, 'all of it is compared')
+    shutil.copytree(NANO, path('less'))
+    os.unlink(path('less/expected/scheduler.safetensors'))
+    less = unreel('check', '--dtype', 'f32', path('less'))
+    equal(less.returncode, 0, f'check of a part: {less.stdout[-300:]}{less.stderr}')
+    check(re.search('^scheduler.safetensors +not recorded$', less.stdout, re.M), 'which part is missing')
+    check(int(less.stdout.splitlines()[-1].split()[0]) < int(last.split()[0]), 'and it is not counted')
+    with open(path('less/expected/vae.safetensors'), 'r+b') as file:
+        file.truncate(1000)
+    less = unreel('check', '--dtype', 'f32', path('less'))
+    equal(less.returncode, 1, 'a damaged record')
+    check('vae.safetensors' in less.stderr, less.stderr)
     equal(unreel('check', folder + '/sub').returncode, 1, 'nothing to compare')
     fails(unreel('check', '--device', 'cpu', '--dtype', 'fp8', NANO), 1, 'dtype fp8: needs an NVIDIA GPU')
     model = os.path.join(NANO, 'wan_models/Wan2.1-T2V-nano/diffusion_pytorch_model.safetensors')
