@@ -4,47 +4,23 @@
 #include <stdlib.h>
 
 #include "live/player.h"
+#include "virtual_time.h"
 
 #define RATE 50 /* pictures/s of the video: 20 ms each */
 #define CHUNK 24
 #define SHOWN_MAX 1024
-#define WATCH 0.001 /* s */
 
 struct stage {
     GMutex lock;
     int count[2], last[2], repeated, out_of_order, lost;
-    double gaps[SHOWN_MAX], previous; /* s between pictures of LIVE_STRETCH, less take_lateness() */
-    bool resting, watched, ended;
+    double gaps[SHOWN_MAX], previous; /* s between pictures of LIVE_STRETCH */
+    bool resting;
     int rests;
-    double woke, late; /* of the watch: when last, and how late at worst since the last picture, s */
 };
 
 static double now(void)
 {
     return (double)g_get_monotonic_time() / 1e6;
-}
-
-/* How late a thread of this machine has woken up since the last picture, while others are at work on it; 0
- * without a watch. */
-static double take_lateness(struct stage *s)
-{
-    double late = s->watched ? MAX(s->late, now() - s->woke - WATCH) : 0;
-    s->late = 0;
-    return late;
-}
-
-static gpointer run_watch(gpointer opaque)
-{
-    struct stage *s = opaque;
-    for (bool ended = false; !ended;) {
-        g_usleep((gulong)(WATCH * 1e6));
-        g_mutex_lock(&s->lock);
-        s->late = MAX(s->late, now() - s->woke - WATCH);
-        s->woke = now();
-        ended = s->ended;
-        g_mutex_unlock(&s->lock);
-    }
-    return NULL;
 }
 
 static void on_emit(void *opaque, enum live_pacing pacing, GstBuffer *picture)
@@ -59,7 +35,7 @@ static void on_emit(void *opaque, enum live_pacing pacing, GstBuffer *picture)
         s->lost += step > 1 ? step - 1 : 0;
     }
     if (pacing == LIVE_STRETCH && s->count[pacing] < SHOWN_MAX)
-        s->gaps[s->count[pacing]] = now() - s->previous - take_lateness(s);
+        s->gaps[s->count[pacing]] = now() - s->previous;
     if (pacing == LIVE_STRETCH)
         s->previous = now();
     s->last[pacing] = number;
@@ -228,9 +204,6 @@ static void test_lead(void)
     int number = 0, waiting[12];
     const int usual = (int)(RATE * (0.2 + (double)CHUNK / RATE / 6)), more = CHUNK / 2;
     struct player *player = open_player(&stage, 0.2);
-    stage.watched = true;
-    stage.woke = now();
-    GThread *watch = g_thread_new("watch", run_watch, &stage);
     for (int i = 0; i < 12; i++) {
         if (i == 6)
             player_asked(player, 1);
@@ -239,10 +212,6 @@ static void test_lead(void)
         waiting[i] = generate_evenly(player, &stage, i, &number);
     }
     player_end(player, true);
-    g_mutex_lock(&stage.lock);
-    stage.ended = true;
-    g_mutex_unlock(&stage.lock);
-    g_thread_join(watch);
     check_complete(&stage, 12 * CHUNK);
     for (int i = 2; i < 12; i++) {
         int expected = i >= 7 && i < 9 ? usual + more : usual;
@@ -285,7 +254,8 @@ static void test_drop(void)
     int number = 0;
     struct player *player = open_player(&stage, 10);
     push_chunk(player, 0, CHUNK, &number);
-    CHECK(player_drop(player) == CHUNK);
+    g_usleep(9900000); /* of the cushion's 10 s */
+    CHECK(stage.count[LIVE_STRETCH] == 0 && player_drop(player) == CHUNK);
     CHECK(player_newest(player) == NULL);
     push_chunk(player, 1, CHUNK, &number);
     double begin = now();
