@@ -166,6 +166,24 @@ static void test_fast(void)
     player_close(player);
 }
 
+/* What came late is no reason to hurry: the time is gone. */
+static void test_late(void)
+{
+    struct stage stage = {0};
+    int number = 0;
+    struct player *player = open_player(&stage, 0.2);
+    for (int chunk = 0; chunk < 6; chunk++) {
+        g_usleep((gulong)(1e6 * CHUNK / RATE) + (chunk == 3 ? 1000000 : 0));
+        push_chunk(player, chunk, CHUNK, &number);
+    }
+    player_end(player, true);
+    check_complete(&stage, 6 * CHUNK);
+    CHECK(over(&stage, 1, 0.5) == 1);
+    for (int i = 1; i < stage.count[LIVE_STRETCH]; i++)
+        CHECK_MSG(stage.gaps[i] > 0.99 / RATE, "picture %d comes %.3f s after the one before", i, stage.gaps[i]);
+    player_close(player);
+}
+
 /* Nothing that waits, and no cushion: the generator is not left to rest for good. */
 static void test_empty(void)
 {
@@ -271,6 +289,7 @@ int main(int argc, char **argv)
     test_even();
     test_slow();
     test_fast();
+    test_late();
     test_empty();
     test_lead();
     test_pause();
