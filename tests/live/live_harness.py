@@ -18,18 +18,31 @@ NGINX = '/usr/sbin/nginx'
 RTMP_MODULE = '/usr/lib/nginx/modules/ngx_rtmp_module.so'
 BITS = 24
 
+taken = []  # sockets whose names tell tests beside this one that a port has been given away
+
 
 def free_port():
-    """A port that nobody listens on, of those set aside for these tests."""
+    """A port that nobody listens on, of those set aside for these tests, for this test until it ends."""
     while True:
         port = random.randrange(21900, 22000)
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             try:
+                mark.bind(f'\0unreel-port-{port}')
                 tcp.bind(('127.0.0.1', port))
                 udp.bind(('127.0.0.1', port))
+                taken.append(mark)
                 return port
             except OSError:
-                continue
+                mark.close()
+
+
+def until(good, seconds=60):
+    """Waits until a function returns something true; what it returned last."""
+    end = time.monotonic() + seconds
+    while not (seen := good()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return seen
 
 
 class Live:
@@ -146,20 +159,32 @@ rtmp {{ server {{ listen 127.0.0.1:{self.port}; application live {{
 }} }} }}
 ''')
         self.process = None
+        self.begun = 0  # bytes of the log before the last start
 
     def url(self):
         return f'rtmp://127.0.0.1:{self.port}/live/secret'
 
     def start(self):
+        log = os.path.join(self.folder, 'log')
+        self.begun = os.path.getsize(log) if os.path.exists(log) else 0
         self.process = subprocess.Popen([NGINX, '-p', self.folder, '-e', f'{self.folder}/log', '-c',
                                          f'{self.folder}/conf'], stdin=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(('127.0.0.1', self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise RuntimeError('nginx does not listen')
+        if not until(self.listens):
+            raise RuntimeError('nginx does not listen')
+
+    def listens(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(('127.0.0.1', self.port)) == 0
+
+    def is_left(self):
+        """Whether somebody came after start(), which is the first itself, and all have left: what they sent
+        has been read."""
+        with open(os.path.join(self.folder, 'log'), errors='replace') as file:
+            file.seek(self.begun)
+            log = file.read()
+        came = set(re.findall(r'\*(\d+) client connected', log))
+        return len(came) > 1 and came <= set(re.findall(r'\*(\d+) disconnect', log))
 
     def stop(self):
         self.process.send_signal(signal.SIGCONT)
@@ -179,8 +204,9 @@ class Screen:
     def __init__(self):
         read, write = os.pipe()
         self.process = subprocess.Popen(
-            ['Xvfb', '-displayfd', str(write), '-screen', '0', '1280x800x24'], pass_fds=[write],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            ['Xvfb', '-displayfd', str(write), '-screen', '0', '1280x800x24',
+             '-r'],  # a machine that stands still while a key is down would repeat it
+            pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(write)
         with os.fdopen(read) as pipe:
             self.display = ':' + pipe.readline().strip()

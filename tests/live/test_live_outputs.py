@@ -1,12 +1,14 @@
 """One run into every output that needs nothing but this machine: each one's pictures are counted."""
+import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 from live_harness import (Live, Server, boxes, check, check_numbers, clean_environment, equal, folder,
-                          free_port, need_tools, numbers, output, path, run)
+                          free_port, need_tools, numbers, output, path, run, until)
 from harness import LONG, SOURCE, each, end, skip
 
 sys.path.insert(0, os.path.join(SOURCE, 'tests/web'))
@@ -23,15 +25,33 @@ def has_srt():
 
 
 def receive_srt(port):
-    """Joins as soon as somebody listens there."""
-    for _ in range(20):
-        receiver = subprocess.Popen(['ffmpeg', '-v', 'error', '-i', f'srt://127.0.0.1:{port}', '-c', 'copy',
-                                     '-f', 'mpegts', '-y', path('srt.ts')], stdin=subprocess.DEVNULL,
-                                    stderr=subprocess.DEVNULL, env=clean_environment())
-        time.sleep(0.3)
-        if receiver.poll() is None:
-            return receiver
-    return None
+    """Joins as soon as somebody listens there; what comes late is not left out."""
+    url = f'srt://127.0.0.1:{port}?connect_timeout=60000&tlpktdrop=0'
+    return subprocess.Popen(['ffmpeg', '-v', 'error', '-i', url, '-c', 'copy', '-f', 'mpegts', '-y',
+                             path('srt.ts')], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                            env=clean_environment())
+
+
+class Stalls:
+    """How long this machine stood still, measured beside a run: seconds that a short sleep took too long."""
+
+    def __init__(self):
+        self.seconds, self.ends = 0, False
+        self.thread = threading.Thread(target=self.look, daemon=True)
+        self.thread.start()
+
+    def look(self):
+        while not self.ends:
+            begin = time.monotonic()
+            time.sleep(0.01)
+            longer = time.monotonic() - begin - 0.01
+            if longer > 0.02:  # less lets no picture of a run come late
+                self.seconds += min(longer, 2)  # after more than that the player does not catch up
+
+    def end(self):
+        self.ends = True
+        self.thread.join()
+        return self.seconds
 
 
 def test_all_outputs():
@@ -49,7 +69,6 @@ def test_all_outputs():
     live = Live(*args)
     receiver = receive_srt(port) if has_srt() else None
     equal(live.end(seconds=120 + LAST / FPS), 0, f'exit code ({live.messages()})')
-    time.sleep(0.5)
     for name in ('a.mp4', 'b.mp4'):
         check_numbers(numbers(name), name, last=LAST)
         equal(boxes(name)[0], 'ftyp', name)
@@ -58,6 +77,7 @@ def test_all_outputs():
     check(open(path('hls/live.m3u8')).read().rstrip().endswith('#EXT-X-ENDLIST'), 'the playlist ends')
     last = live.states()[-1]
     if server:
+        check(until(server.is_left), 'the RTMP server has all')
         server.stop()
         files = server.recorded()
         equal(len(files), 1, 'files of the RTMP server')
@@ -65,7 +85,7 @@ def test_all_outputs():
         equal(output(last, 'rtmp')['dropped'], 0, 'dropped by rtmp')
         check('secret' not in str(last) + str(live.messages()), 'the stream key is nowhere to be seen')
     if receiver:
-        check(receiver.wait(10) is not None, 'the receiver ends with the stream')
+        check(receiver.wait(60) is not None, 'the receiver ends with the stream')
         check_numbers(numbers('srt.ts'), 'srt', first=None, last=LAST, repeats=True, missing=LAST // 1000)
     equal(last['shown'], LAST + 1, 'pictures shown')
     equal(last['cushion'], 0.3, 'cushion')
@@ -75,12 +95,15 @@ def test_all_outputs():
 
 def test_even_pace():
     """Pictures come in chunks and are shown one by one: held pictures would be repeated."""
+    stalls = Stalls()
     live = Live('--fps', 16, '--num-output-frames', 15, '--hls', 'even')
     equal(live.end(), 0, 'exit code')
+    stood = math.ceil(16 * stalls.end())  # pictures; a stall is only one late picture
     seen = numbers('even/live.m3u8')
     repeated = sum(a == b for a, b in zip(seen, seen[1:]))
     late = live.states()[-1]['late']  # this machine was too slow for these
-    check(repeated <= len(seen) // 5 + 3 * late, f'{repeated} of {len(seen)} pictures are repeated')
+    check(repeated <= len(seen) // 5 + 3 * late + stood,
+          f'{repeated} of {len(seen)} pictures are repeated ({late} late, {stood} while nothing moved)')
 
 
 def test_silent_audio():
@@ -96,20 +119,24 @@ def test_viewer_pacing():
     """--pacing counts for the page's viewers too, and the change that a script asks for is reported."""
     port = free_port()
     live = Live('--fps', 16, '--webrtc', port, '--pacing', 'webrtc=hold')
+    runs = live.wait_for(lambda s: s['shown'] > 5)
     if any('not in this build' in m for m in live.messages()):
         return
-    check(live.wait_for(lambda s: s['shown'] > 5), f'it runs: {live.messages()}')
+    check(runs, f'it runs: {live.messages()}')
     reply = request(port, 'POST', '/whep', sdp.offer(sdp.video()), Content_Type='application/sdp')
     equal(reply.status, 201, f'answer to an offer ({reply.body})')
-    check(live.wait_for(lambda s: [e['pacing'] for e in s['encoders']] == ['hold'], 10),
+    check(live.wait_for(lambda s: [e['pacing'] for e in s['encoders']] == ['hold']),
           f'encoders: {live.states()[-1]["encoders"]}')
+    begin = time.monotonic()
     request(port, 'POST', '/api/prompt', '{"prompt": "a hill", "how": "cut"}', Content_Type='application/json')
-    check(live.wait_for(lambda s: s['history'][-1]['number'] and 'shown' in s['history'][-1], 20),
+    check(live.wait_for(lambda s: s['history'][-1]['number'] and 'shown' in s['history'][-1]),
           f'{live.states()[-1]["history"]}')
+    longest = time.monotonic() - begin
     state = live.states()[-1]
     first, last = state['history'][0], state['history'][-1]
     equal((first['picture'], last['how']), (0, 'cut'), f'history {state["history"]}')
-    check(0 < last['picture'] < state['pictures'] and 0 < last['shown'] < 10, f'history {state["history"]}')
+    check(0 < last['picture'] < state['pictures'] and 0 < last['shown'] <= longest,
+          f'history {state["history"]}, {longest:.2f} s')
     check(0 < state['stages']['chunk_first'] <= state['stages']['chunk_p99'], f'stages {state["stages"]}')
     equal(live.end(signal.SIGTERM), 143, 'exit code')
 

@@ -3,11 +3,11 @@ import glob
 import os
 import re
 import shutil
-import subprocess
+import signal
 import sys
 import time
 
-from live_harness import Live, Screen, check, clean_environment, equal, folder, free_port, path
+from live_harness import Live, Screen, check, clean_environment, equal, folder, free_port, path, until
 from harness import SOURCE, each, end, errors, run, skip, unreel
 
 sys.path.insert(0, os.path.join(SOURCE, 'tests/web'))
@@ -16,14 +16,43 @@ from websocket import WebSocket  # noqa: E402
 TOOLS = ('Xvfb', 'xdotool', 'import', 'convert')
 
 
-def wait_for(live, pattern, seconds=20):
+def wait_for(live, pattern):
     """Until a message matches; whether one does."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if any(re.search(pattern, line) for line in live.messages()):
-            return True
-        time.sleep(0.1)
-    return False
+    return until(lambda: any(re.search(pattern, line) for line in live.messages()))
+
+
+def look(screen, name, good):
+    """The screen as soon as it is as it should be; the last look at it."""
+    seen = []
+    until(lambda: seen.append(screen.shot(name)) or good(seen[-1]), 30)
+    return seen[-1]
+
+
+def look_still(screen, name):
+    """The screen when nothing on it moves any more."""
+    seen = [None]
+    return look(screen, name, lambda new: seen.append(new) or time.sleep(0.3) or new == seen[-2])
+
+
+def shows_picture(seen):
+    return max(seen[5], seen[6], seen[9], seen[10]) > 20
+
+
+def reaches_sides(seen):
+    return seen[4] > 5 and seen[7] > 5
+
+
+def type_while_busy(screen, live):
+    """All that is typed while the window does nothing is there when it goes on."""
+    live.process.send_signal(signal.SIGSTOP)
+    screen.key('Return')
+    screen.type('given up')
+    screen.key('Escape', 'Return')
+    screen.type('kept')
+    screen.key('Return')
+    screen.type('i')  # a command again: the overlay
+    live.process.send_signal(signal.SIGCONT)
+    check(wait_for(live, 'window: prompt 2: kept$'), f'typed while it was busy: {live.messages()}')
 
 
 def test_keys():
@@ -31,30 +60,31 @@ def test_keys():
     live = Live('--preview', env=screen.environment, stamp=False)
     try:
         check(live.wait_for(lambda s: any(o['name'] == 'preview' and o['pictures'] > 5
-                                          for o in s['outputs']), 30),
+                                          for o in s['outputs'])),
               f'pictures in the window: {live.messages()}')
-        plain = screen.shot('plain.png')
-        check(max(plain[5], plain[6], plain[9], plain[10]) > 20, f'the middle shows a picture: {plain}')
+        seen = look(screen, 'plain.png', shows_picture)
+        check(shows_picture(seen), f'the middle shows a picture: {seen}')
+        screen.key('space')
+        check(wait_for(live, 'window: pause'), 'pause')
+        top = look_still(screen, 'plain.png')[:4]
         screen.key('Tab')
-        time.sleep(0.5)
-        overlay = screen.shot('overlay.png')
-        check(plain != overlay, 'the overlay shows')
+        overlay = look(screen, 'overlay.png', lambda seen: seen[:4] != top)
+        check(overlay[:4] != top, f'the overlay shows: {overlay}')
+        screen.key('space')
+        check(wait_for(live, 'window: goes on'), 'goes on')
         screen.key('Return')
         screen.type('two words')
         screen.key('BackSpace', 'Tab', 'Return')
         check(wait_for(live, r'window: prompt 1: two word$'), f'typed prompt: {live.messages()}')
-        screen.key('space')
-        check(wait_for(live, 'window: pause'), 'pause')
-        screen.key('space')
-        check(wait_for(live, 'window: goes on'), 'goes on')
+        type_while_busy(screen, live)
         screen.key('r')
-        check(wait_for(live, 'window: reset 2'), 'reset')
+        check(wait_for(live, 'window: reset 3'), 'reset')
         screen.key('s')
         check(wait_for(live, r'\.png: saved'), 'saved')
         equal(len(glob.glob(os.path.join(folder, 'unreel-*.png'))), 1, 'saved pictures')
         screen.key('f')
-        full = screen.shot('full.png')
-        check(full[4] > 5 and full[7] > 5, f'full screen reaches the sides: {full}')
+        full = look(screen, 'full.png', reaches_sides)
+        check(reaches_sides(full), f'full screen reaches the sides: {full}')
         screen.key('q')
         equal(live.end(), 0, 'exit code after Q')
     finally:
@@ -67,18 +97,19 @@ def test_pause_elsewhere():
     screen, port = Screen(), free_port()
     live = Live('--preview', '--webrtc', port, '--prompt-switch', 'cut', env=screen.environment, stamp=False)
     try:
+        runs = live.wait_for(lambda s: s['shown'] > 5)
         if any('not in this build' in m for m in live.messages()):
             return
-        check(live.wait_for(lambda s: s['shown'] > 5, 30), f'pictures: {live.messages()}')
+        check(runs, f'pictures: {live.messages()}')
         control = WebSocket(port)
         equal(control.ask('pause', on=True)['type'], 'done', 'paused from the page')
         screen.key('space')
         check(wait_for(live, 'window: goes on'), f'Space lets it go on: {live.messages()}')
-        check(live.wait_for(lambda s: not s['paused'], 5), 'it goes on')
+        check(live.wait_for(lambda s: not s['paused']), 'it goes on')
         screen.key('Return')
         screen.type('words')
         screen.key('Return')
-        check(live.wait_for(lambda s: s['how'] == 'cut' and s['prompt'] == 'words', 5),
+        check(live.wait_for(lambda s: s['how'] == 'cut' and s['prompt'] == 'words'),
               f'switched as --prompt-switch says: {live.states()[-1]["history"]}')
         control.close()
         screen.key('q')
@@ -92,7 +123,7 @@ def test_close_by_signal():
     screen = Screen()
     live = Live('--preview', '--record', 'window.mp4', env=screen.environment)
     try:
-        check(live.wait_for(lambda s: any(o['pictures'] > 5 for o in s['outputs']), 30),
+        check(live.wait_for(lambda s: any(o['pictures'] > 5 for o in s['outputs'])),
               f'pictures: {live.messages()}')
         equal(live.end(15), 143, 'exit code after SIGTERM')
         check(os.path.getsize(path('window.mp4')) > 1000, 'the recording is there')

@@ -2,7 +2,7 @@
 import signal
 import time
 
-from live_harness import Live, Server, check, check_numbers, equal, need_tools, numbers, output, run
+from live_harness import Live, Server, check, check_numbers, equal, need_tools, numbers, output, run, until
 from harness import LONG, each, end, skip
 
 FPS = 24
@@ -12,19 +12,26 @@ def connected(state):
     return output(state, 'rtmp')['status'] == 'connected'
 
 
+def send(live, server, files):
+    """A second of video more, which the server records into its newest file of so many."""
+    pictures = output(live.states()[-1], 'rtmp')['pictures']
+    check(live.wait_for(lambda s: output(s, 'rtmp')['pictures'] >= pictures + FPS), 'it sends')
+    check(until(lambda: len(server.recorded()) >= files), 'the server records')
+
+
 def restart(server, seconds, name):
     server.start()
     live = Live('--fps', FPS, '--record', name, '--rtmp', server.url())
     check(live.wait_for(connected), f'connected: {live.messages()}')
-    time.sleep(1.5)
+    send(live, server, 1)
     server.stop()
     check(live.wait_for(lambda s: not connected(s)), 'it notices')
     time.sleep(seconds)
     server.start()
     check(live.wait_for(connected), f'it comes back: {live.messages()}')
-    time.sleep(1.5)
+    send(live, server, 2)
     equal(live.end(signal.SIGTERM), 143, 'exit code')
-    time.sleep(0.3)
+    check(until(server.is_left), 'the server has all')
     server.stop()
     check_numbers(numbers(name), f'recording while the server was away for {seconds} s')
     check(any('connected again' in m for m in live.messages()), f'it says so: {live.messages()}')

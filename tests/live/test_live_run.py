@@ -20,19 +20,25 @@ def test_signals():
         check_numbers(numbers(f'hls{number}/live.m3u8'), 'hls', repeats=True)
 
 
-def test_memory():
-    """The same after 200 pictures and at the end."""
-    live = Live('--fps', 100, '--record', 'm.mp4', '--hls', 'memory', '--hls-segments', 3)
-    held = []
-    end_at = time.monotonic() + (100 if LONG else 8)
-    while time.monotonic() < end_at and live.process.poll() is None:
+def peak(live, shown):
+    """MiB that it needs at most until so many pictures have been shown."""
+    held, end_at = 0, time.monotonic() + (300 if LONG else 60)
+    reached = False
+    while not reached and time.monotonic() < end_at and live.process.poll() is None:
         for line in open(f'/proc/{live.process.pid}/status'):
             if line.startswith('RssAnon:'):
-                held.append(int(line.split()[1]) / 1024)
-        time.sleep(0.2)
+                held = max(held, int(line.split()[1]) / 1024)
+        reached = live.wait_for(lambda s: s['shown'] >= shown, 0.2)
+    check(reached, f'{shown} pictures are shown: {live.messages()}')
+    return held
+
+
+def test_memory():
+    """The same after 200 pictures and at the end."""
+    third = 3000 if LONG else 200  # of the pictures
+    live = Live('--fps', 100, '--record', 'm.mp4', '--hls', 'memory', '--hls-segments', 3)
+    _, middle, late = [peak(live, shown) for shown in (third, 2 * third, 3 * third)]
     equal(live.end(signal.SIGTERM), 143, 'exit code')
-    middle = max(held[len(held) // 3:2 * len(held) // 3])
-    late = max(held[2 * len(held) // 3:])
     print(f'{middle:.1f} MiB in the middle, {late:.1f} MiB late')
     check(late - middle < 4, f'memory grows: {middle:.1f} MiB, then {late:.1f} MiB')
 

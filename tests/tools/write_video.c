@@ -1,9 +1,9 @@
 /* Writes made-up pictures with the command's outputs, for tests: write_video OPTION=VALUE...
  *   path=FILE pictures=N size=WxH fps=X
- *   wait_ms=N     between pictures
- *   kill_at=N     SIGKILL to itself after picture N went in
+ *   kill_at=N     SIGKILL to itself when picture N and all before it are as far as they go
  *   abort_at=N    output_abort() after picture N, as the command does at Ctrl-C
  * Prints "wrote N". Exit code 1 if an output function failed. */
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 struct job {
     const char *path;
-    int pictures, width, height, wait_ms, kill_at, abort_at;
+    int pictures, width, height, kill_at, abort_at;
     double fps;
 };
 
@@ -40,15 +40,53 @@ static void parse(struct job *job, const char *text)
         job->path = text + 5;
     sscanf(text, "pictures=%d", &job->pictures);
     sscanf(text, "size=%dx%d", &job->width, &job->height);
-    sscanf(text, "wait_ms=%d", &job->wait_ms);
     sscanf(text, "kill_at=%d", &job->kill_at);
     sscanf(text, "abort_at=%d", &job->abort_at);
     sscanf(text, "fps=%lf", &job->fps);
 }
 
+/* Whether a thread waits for something other than a disk or its turn. */
+static bool sleeps(const char *thread)
+{
+    char path[64], line[256] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%.16s/stat", thread);
+    FILE *file = fopen(path, "re");
+    if (!file) /* it has ended */
+        return true;
+    size_t length = fread(line, 1, sizeof line - 1, file);
+    fclose(file);
+    line[length] = 0;
+    const char *name_end = strrchr(line, ')');
+    return name_end && !strncmp(name_end, ") S", 3);
+}
+
+static bool others_sleep(void)
+{
+    char self[16];
+    bool sleeping = true;
+    DIR *tasks = opendir("/proc/self/task");
+    snprintf(self, sizeof self, "%d", (int)getpid()); /* main() is the process's first thread */
+    for (struct dirent *task; tasks && sleeping && (task = readdir(tasks));)
+        if (*task->d_name != '.' && strcmp(task->d_name, self) != 0)
+            sleeping = sleeps(task->d_name);
+    if (tasks)
+        closedir(tasks);
+    return tasks && sleeping;
+}
+
+/* Until encoder and muxer have done all they can with what they were given, however slow they are:
+ * then every other thread sleeps, in three looks in a row. */
+static void wait_for_others(void)
+{
+    for (int i = 0, quiet = 0; i < 6000 && quiet < 3; i++) {
+        usleep(10000);
+        quiet = others_sleep() ? quiet + 1 : 0;
+    }
+}
+
 int main(int argc, char **argv)
 {
-    struct job job = {"out.mp4", 81, 256, 128, 0, -1, -1, 16};
+    struct job job = {"out.mp4", 81, 256, 128, -1, -1, 16};
     struct console console;
     struct output *output;
     for (int i = 1; i < argc; i++)
@@ -77,14 +115,15 @@ int main(int argc, char **argv)
             frame.stride[i] = (size_t)(i ? job.width / 2 : job.width);
         }
         code = output_write(output, &frame);
-        if (n == job.kill_at)
+        if (n == job.kill_at) {
+            wait_for_others();
             raise(SIGKILL);
+        }
         if (n == job.abort_at) {
             output_abort(output);
             output = NULL;
             break;
         }
-        usleep((useconds_t)job.wait_ms * 1000);
     }
     if (output && code < 0)
         output_abort(output);

@@ -7,6 +7,8 @@
 #include "core.h"
 #include "output.h"
 
+#define PNG_SECONDS 30 /* longest wait for a picture to be compressed: only for giving up */
+
 static const char *const not_running = "the session does not run %s: nothing was changed";
 
 /* With session_lock: whether there is something to ask. */
@@ -127,7 +129,7 @@ static GstSample *to_png(struct live *live, GstBuffer *picture)
         return NULL;
     GstSample *raw = gst_sample_new(picture, live->caps, NULL, NULL);
     GstCaps *caps = gst_caps_from_string("image/png");
-    GstSample *png = gst_video_convert_sample(raw, caps, 5 * GST_SECOND, &error);
+    GstSample *png = gst_video_convert_sample(raw, caps, PNG_SECONDS * GST_SECOND, &error);
     if (!png)
         console_error(live->console, "snapshot: %s", error ? error->message : "no picture");
     g_clear_error(&error);

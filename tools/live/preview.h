@@ -36,3 +36,6 @@ void preview_show(struct preview *preview, GstSample *sample);
 
 /* One event of the window. True: draw again. */
 bool preview_handle(struct preview *preview, const SDL_Event *event);
+
+/* Sees every event (SDL_AddEventWatch) when it comes in, before its turn. */
+int SDLCALL preview_foresee(void *preview, SDL_Event *event);

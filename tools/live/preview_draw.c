@@ -51,11 +51,13 @@ int preview_open(struct preview *p)
         console_warning(p->console, "preview: no overlay and no typing: %s", why);
     SDL_SetWindowMinimumSize(p->window, 160, 96);
     SDL_StopTextInput();
+    SDL_AddEventWatch(preview_foresee, p);
     return 0;
 }
 
 void preview_close(struct preview *p)
 {
+    SDL_DelEventWatch(preview_foresee, p);
     text_close(p->text);
     if (p->texture)
         SDL_DestroyTexture(p->texture);

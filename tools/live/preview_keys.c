@@ -13,6 +13,19 @@ static void notice(struct preview *p, const char *text)
     p->notice_until = SDL_GetTicks64() + NOTICE_MS;
 }
 
+/* SDL leaves text out unless it is asked for, and fetches at once all that has come since it last
+ * looked. So Enter asks for text when it is fetched, not when its turn comes: what was typed behind it
+ * while the window was busy is not lost. Asked for all the time, an input method would take the
+ * command keys. */
+int SDLCALL preview_foresee(void *opaque, SDL_Event *event)
+{
+    const struct preview *p = opaque;
+    if (event->type == SDL_KEYDOWN && p->text &&
+        (event->key.keysym.sym == SDLK_RETURN || event->key.keysym.sym == SDLK_KP_ENTER))
+        SDL_StartTextInput();
+    return 0;
+}
+
 static void begin_typing(struct preview *p)
 {
     if (!p->text)
@@ -25,7 +38,8 @@ static void begin_typing(struct preview *p)
 static void end_typing(struct preview *p)
 {
     p->typing = false;
-    SDL_StopTextInput();
+    if (!SDL_HasEvent(SDL_TEXTINPUT)) /* it may belong to the next line, and would be thrown away */
+        SDL_StopTextInput();
 }
 
 /* Appends whole characters while there is room. */
