@@ -348,10 +348,11 @@ char *live_state_json(struct live *live)
     g_string_append_printf(
         json,
         ", \"width\": %d, \"height\": %d, \"fps\": %d, \"pictures\": %" G_GINT64_FORMAT
-        ", \"chunks\": %" G_GINT64_FORMAT ", \"pictures_per_second\": %g"
+        ", \"shown\": %" G_GINT64_FORMAT ", \"chunks\": %" G_GINT64_FORMAT
+        ", \"pictures_per_second\": %g"
         ", \"cushion\": %g, \"buffered\": %g, \"viewers\": %d",
-        WIDTH, HEIGHT, RATE, live->shown, live->shown / 12, RATE + wave, CUSHION, 0.6 + 0.3 * wave,
-        live->viewers);
+        WIDTH, HEIGHT, RATE, live->shown, live->shown, live->shown / 12, RATE + wave, CUSHION,
+        0.6 + 0.3 * wave, live->viewers);
     g_string_append_printf(json, ", \"stages\": {\"denoise\": %g, \"cache\": %g, \"decode\": %g}",
                            0.34 + 0.03 * wave, 0.08, 0.13 - 0.02 * wave);
     put_text(json, "prompt", live->prompt);

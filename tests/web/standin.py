@@ -30,7 +30,7 @@ class Standin:
                 self.ready.set()
         self.ready.set()
 
-    def said(self, text, seconds=10):
+    def said(self, text, seconds=60):
         """Waits until a line with `text` was printed."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -44,11 +44,12 @@ class Standin:
         with open(f'/proc/{self.process.pid}/statm', encoding='ascii') as file:
             return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / (1 << 20)
 
-    def stop(self):
-        """The exit status."""
+    def stop(self, seconds=25):
+        """The exit status. Less than the 30 s after which connections that say nothing are closed: it does
+        not wait for those."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(15)
+            return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            return 'still running 15 s after SIGTERM'
+            return f'still running {seconds} s after SIGTERM'

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import select
 import shutil
 import socket
 import ssl
@@ -155,22 +156,24 @@ def test_garbage():
 
 
 def test_connections():
+    begin = time.monotonic()
     held = []
     for _ in range(200):
         held.append(socket.create_connection(('127.0.0.1', PORT), 5))
     for s in held[::2]:
         s.sendall(b'GET / HTTP/1.1\r\nHost: loc')  # and never the rest
-    begin = time.monotonic()
     equal(ask('GET', '/api/state').status, 200, 'served with 200 connections open')
-    check(time.monotonic() - begin < 5, 'and soon')
+    equal(select.select(held, [], [], 0)[0], [], 'without waiting for them: none is closed or answered yet')
     for _ in range(100):
         held.append(socket.create_connection(('127.0.0.1', PORT), 5))
     time.sleep(0.3)
     equal(ask('GET', '/').status, 503, 'with 300 connections')
     for s in held:
         s.close()
-    time.sleep(0.5)
-    equal(ask('GET', '/').status, 200, 'after they are closed')
+    # that they are closed is noticed a little later; without that they would be there for 30 s
+    while (status := ask('GET', '/').status) == 503 and time.monotonic() - begin < 25:
+        time.sleep(0.05)
+    equal(status, 200, 'after they are closed')
 
 
 def test_idle():
@@ -188,7 +191,7 @@ def test_idle():
 
 
 def refused(*options, address='127.0.0.1:0', code=2):
-    result = subprocess.run([PROGRAM, '--webrtc', address, *options], stdin=subprocess.DEVNULL, timeout=30,
+    result = subprocess.run([PROGRAM, '--webrtc', address, *options], stdin=subprocess.DEVNULL, timeout=120,
                             stderr=subprocess.PIPE, text=True, check=False)
     lines = result.stderr.strip().splitlines()
     equal((result.returncode, len(lines)), (code, 1), f'{address} {options}: {lines}')
@@ -230,7 +233,7 @@ def test_tls():
         equal(ask('GET', '/api/state', port=other.port, tls=tls).status, 200, 'by https')
     equal(prompt({'prompt': 'x'}, port=other.port, tls=tls, Origin=f'https://127.0.0.1:{other.port}').status, 200,
           'prompt by https')
-    with socket.create_connection(('127.0.0.1', other.port), 5) as s:
+    with socket.create_connection(('127.0.0.1', other.port), 60) as s:
         s.sendall(b'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
         try:
             check(b' 200 ' not in s.recv(100), 'no answer in the clear')
@@ -250,8 +253,9 @@ def test_end():
     whep(sdp.offer(sdp.video()), port=other.port)
     held = [socket.create_connection(('127.0.0.1', other.port), 5) for _ in range(20)]
     begin = time.monotonic()
-    equal(other.stop(), 0, 'exit with everything open')
-    check(time.monotonic() - begin < 5, f'it took {time.monotonic() - begin:.1f} s')
+    # less than viewers have to connect (20 s) and connections to speak (30 s): none is waited for
+    equal(other.stop(15), 0, 'exit with everything open')
+    print(f'exit with everything open: {time.monotonic() - begin:.1f} s')
     try:
         while control.message():
             pass

@@ -3,10 +3,11 @@ import random
 import re
 import socket
 import struct
+import threading
 
 import sdp
 from harness import LONG, check, equal
-from served import PORT, alive, ask, error_of, finish, whep
+from served import PORT, alive, ask, error_of, finish, prompt, whep
 from standin import Standin
 
 
@@ -131,15 +132,35 @@ def test_vanishing():
 def test_viewer_places():
     other = Standin()
     places = []
-    for i in range(33):
+
+    def offer():
         reply = whep(sdp.offer(sdp.video()), port=other.port)
         if reply.status == 201:
             places.append(reply.headers['location'])
-        else:
-            equal((reply.status, reply.headers.get('retry-after')), (503, '10'), f'viewer {i}')
-    equal(len(places), 32, 'places')
-    equal(ask('DELETE', places[0], port=other.port).status, 200, 'one goes')
-    equal(whep(sdp.offer(sdp.video()), port=other.port).status, 201, 'then there is a place')
+        return reply.status, reply.headers.get('retry-after')
+
+    def gone(mark):
+        """How many the server has given up until now: none connects, so each goes 20 s after its answer."""
+        equal(prompt({'prompt': mark}, port=other.port).status, 200, 'mark')
+        check(other.said(mark), mark)
+        return sum('is gone: ' in line for line in other.lines)
+
+    at_once = [threading.Thread(target=offer) for _ in range(32)]  # one by one the first may be gone too soon
+    for thread in at_once:
+        thread.start()
+    for thread in at_once:
+        thread.join()
+    for i in range(100):
+        before = gone(f'before offer {i}.')
+        answer = offer()
+        if answer[0] != 201:
+            break
+    equal(answer, (503, '10'), f'with {len(places)} places taken')
+    left = len(places) - gone('after all.'), len(places) - before
+    check(left[0] <= 32 <= left[1], f'{left} viewers have a place')  # the same, but for who is given up meanwhile
+    check(any(ask('DELETE', where, port=other.port).status == 200 for where in reversed(places)),
+          'one goes, of those that are still there')
+    equal(offer()[0], 201, 'then there is a place')
     equal(other.stop(), 0, 'exit with viewers')
 
 

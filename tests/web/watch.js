@@ -29,7 +29,11 @@
 
   window.watched = { shown: [], colour };
   const each = (now, meta) => {
-    watched.shown.push({ number: read(), now, at: meta.expectedDisplayTime, running: control.running(meta.expectedDisplayTime) });
+    watched.shown.push({
+      number: read(), read: performance.now(), now, presented: meta.presentationTime,
+      at: meta.expectedDisplayTime, rtp: meta.rtpTimestamp,
+      running: control.running(meta.expectedDisplayTime), rtt: control.clock?.rtt,
+    });
     video.requestVideoFrameCallback(each);
   };
   video.requestVideoFrameCallback(each);

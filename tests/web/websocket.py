@@ -16,7 +16,7 @@ class Refused(Exception):
 
 class WebSocket:
     def __init__(self, port, path='/control', host=None, address='127.0.0.1', protocols=None, **headers):
-        self.socket = socket.create_connection((address, port), 10)
+        self.socket = socket.create_connection((address, port), 60)
         self.buffer = b''
         self.close_code = None
         lines = [f'GET {path} HTTP/1.1', f'Host: {host or f"{address}:{port}"}', 'Upgrade: websocket',
@@ -114,7 +114,7 @@ class Reply:
         return json.loads(self.body)
 
 
-def request(port, method, path, body=b'', host=None, address='127.0.0.1', tls=None, timeout=15, **headers):
+def request(port, method, path, body=b'', host=None, address='127.0.0.1', tls=None, timeout=60, **headers):
     """One request on a connection of its own. Headers with underscores for dashes; None leaves out
     Host or Content-Length."""
     body = body if isinstance(body, bytes) else body.encode()

@@ -5,9 +5,10 @@
 
 #include "web/http.h"
 
-#define CLEANERS 4              /* threads that close viewers' pipelines */
-#define CLOSE_US G_USEC_PER_SEC /* for connections to take their last answers */
+#define CLEANERS 4 /* threads that close viewers' pipelines */
 #define COUNT_MS 500
+#define CLOSE_MS 20    /* how often it is seen whether connections have taken their last answers */
+#define CLOSE_TICKS 50 /* until they are not waited for */
 
 struct live_output {
     struct web web;
@@ -252,22 +253,23 @@ static void web_counts(struct live_output *output, int64_t *pictures, int64_t *d
     g_mutex_unlock(&web->lock);
 }
 
-static gboolean wake(gpointer data)
+static gboolean on_tick(gpointer data)
 {
+    ++*(int *)data;
     return G_SOURCE_CONTINUE;
 }
 
-/* Lets connections take their last answers, and what runs for them end. */
+/* Lets connections take their last answers, and what runs for them end. Ticks and no clock say how
+ * long: a machine that stalls leaves connections none of that time. */
 static void drain(struct web *web)
 {
-    GSource *timer = g_timeout_source_new(20);
-    g_source_set_callback(timer, wake, NULL, NULL);
+    int ticks = 0;
+    GSource *timer = g_timeout_source_new(CLOSE_MS);
+    g_source_set_callback(timer, on_tick, &ticks, NULL);
     g_source_attach(timer, web->context);
-    gint64 end = g_get_monotonic_time() + CLOSE_US;
-    while (web->steer.files ||
-           (listen_count(&web->listen) > 0 && g_get_monotonic_time() < end)) {
+    while (web->steer.files || (listen_count(&web->listen) > 0 && ticks < CLOSE_TICKS)) {
         g_main_context_iteration(web->context, TRUE);
-        if (g_get_monotonic_time() > end - CLOSE_US * 3 / 4)
+        if (ticks > CLOSE_TICKS / 4)
             soup_server_disconnect(web->server); /* who waits for nothing, or takes no answer */
     }
     g_source_destroy(timer);
