@@ -270,13 +270,14 @@ static int cuda_open(struct backend **backend, const struct backend_config *conf
     if (log)
         c->base.log = *log;
     c->base.threads = 1;
-    cudaGetDevice(&c->outer);
     code = describe_device(c, config, log);
     if (code == 0)
         code = choose_type(c, config);
-    if (code == 0)
+    if (code == 0) { /* not before: to make a device current takes memory on it, also where it is of no use */
+        cudaGetDevice(&c->outer);
         code = open_device(c, config);
-    cuda_leave(&c->base);
+        cuda_leave(&c->base);
+    }
     if (code < 0) {
         cuda_close(&c->base);
         return code;

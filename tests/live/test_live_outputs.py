@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 from live_harness import (Live, Server, boxes, check, check_numbers, clean_environment, equal, folder,
                           free_port, need_tools, numbers, output, path, run, until)
-from harness import LONG, SOURCE, each, end, skip
+from harness import LONG, SOURCE, Stalls, each, end, skip
 
 sys.path.insert(0, os.path.join(SOURCE, 'tests/web'))
 import sdp  # noqa: E402
@@ -30,28 +29,6 @@ def receive_srt(port):
     return subprocess.Popen(['ffmpeg', '-v', 'error', '-i', url, '-c', 'copy', '-f', 'mpegts', '-y',
                              path('srt.ts')], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                             env=clean_environment())
-
-
-class Stalls:
-    """How long this machine stood still, measured beside a run: seconds that a short sleep took too long."""
-
-    def __init__(self):
-        self.seconds, self.ends = 0, False
-        self.thread = threading.Thread(target=self.look, daemon=True)
-        self.thread.start()
-
-    def look(self):
-        while not self.ends:
-            begin = time.monotonic()
-            time.sleep(0.01)
-            longer = time.monotonic() - begin - 0.01
-            if longer > 0.02:  # less lets no picture of a run come late
-                self.seconds += min(longer, 2)  # after more than that the player does not catch up
-
-    def end(self):
-        self.ends = True
-        self.thread.join()
-        return self.seconds
 
 
 def test_all_outputs():
@@ -95,7 +72,7 @@ def test_all_outputs():
 
 def test_even_pace():
     """Pictures come in chunks and are shown one by one: held pictures would be repeated."""
-    stalls = Stalls()
+    stalls = Stalls(most=2)  # after longer ones the player does not catch up
     live = Live('--fps', 16, '--num-output-frames', 15, '--hls', 'even')
     equal(live.end(), 0, 'exit code')
     stood = math.ceil(16 * stalls.end())  # pictures; a stall is only one late picture

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import traceback
 
 UNREEL = os.environ.get('UNREEL', '')
@@ -73,6 +75,29 @@ def skip(reason):
     shutil.rmtree(folder, ignore_errors=True)
     print(f'skipped: {reason}')
     sys.exit(77)
+
+
+class Stalls:
+    """How long this machine stands still beside a test: seconds by which short sleeps take too long, of each
+    at most so many."""
+
+    def __init__(self, most=60):
+        self.seconds, self.most, self.ends = 0, most, False
+        self.thread = threading.Thread(target=self.look, daemon=True)
+        self.thread.start()
+
+    def look(self):
+        while not self.ends:
+            begin = time.monotonic()
+            time.sleep(0.01)
+            longer = time.monotonic() - begin - 0.01
+            if longer > 0.02:  # less is what any machine does
+                self.seconds += min(longer, self.most)
+
+    def end(self):
+        self.ends = True
+        self.thread.join()
+        return self.seconds
 
 
 def path(name):
