@@ -16,9 +16,11 @@ static const struct check_range picture_range = {0.5f, 0.5f, 0, 1}; /* [-1, 1] t
 
 static struct weights *open_expected(struct check *check, const char *name)
 {
-    char *path = check_is_recorded(check, name) ? check_join(check->expected, name) : NULL;
+    if (!check_is_recorded(check, name))
+        return NULL;
+    char *path = check_join(check->expected, name);
     struct weights *file = NULL;
-    if (path && weights_open(&file, path, NULL, &check->log) < 0)
+    if (!path || weights_open(&file, path, NULL, &check->log) < 0)
         check_broken(check, name, "cannot be read:");
     free(path);
     return file;

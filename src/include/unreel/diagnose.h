@@ -21,8 +21,8 @@ UNREEL_API int unreel_inspect(const unreel_log *log, const char *path, unreel_li
                               void *opaque);
 
 /* Runs everything a golden folder holds (with the options that unreel_engine_open reads of the
- * device): one line a tensor, "NAME not recorded" for what the folder lacks, then "N passed, M failed". Returns 0 only if something was compared and
- * all passed. */
+ * device): one line a tensor, "NAME not recorded" for what the folder lacks, then "N passed, M
+ * failed". Returns 0 only if something was compared and all passed. */
 UNREEL_API int unreel_check(const unreel_options *options, const char *folder, unreel_line_fn line,
                             void *opaque);
 
