@@ -3,48 +3,9 @@
  * engines must be proposed for convolutions. (Engines that are compiled at run time, those of
  * attention and of fused sums, are only proposed where there is a driver.) Skipped where cuDNN is
  * not installed. */
-#include <string.h>
-
+#include "described.h"
 #include "dnn_graph.h"
 #include "test.h"
-
-/* From published specifications, in the form that cuDNN describes devices. */
-static const char properties_format[] =
-    "{\"maxGridSize\": [2147483647, 65535, 65535], \"maxBlockSize\": [1024, 1024, 64], "
-    "\"deviceVer\": %d, \"driverVer\": 13000, \"multiProcessorCount\": %d, \"smClockRateKHz\": "
-    "1900000, "
-    "\"memClockRateKHz\": 2600000, \"l2CacheSize\": 41943040, \"warpSize\": 32, "
-    "\"maxSharedMemoryPerBlock\": 49152, \"maxSharedMemoryPerBlockOptin\": %d, "
-    "\"reservedSharedMemoryPerBlock\": 1024, \"maxRegistersPerSM\": 65536, \"regsPerBlock\": "
-    "65536, "
-    "\"maxCtasPerSM\": 32, \"maxThreadsPerBlock\": 1024, \"maxThreadsPerSM\": %d, "
-    "\"totalGlobalMem\": "
-    "34359738368, \"isTccDriver\": 0, \"supportCoopLaunch\": 1, \"pciDeviceId\": 0, "
-    "\"deviceName\": "
-    "\"%s\", \"cudaDeviceId\": 0}";
-
-static const struct gpu {
-    const char *name;
-    int version, processors, shared, threads;
-} gpus[] = {
-    {"NVIDIA A100-SXM4-80GB", 800, 108, 166912, 2048},
-    {"NVIDIA H200", 900, 132, 232448, 2048},
-    {"NVIDIA GeForce RTX 5090", 1200, 170, 101376, 1536},
-};
-
-static void *describe(const struct dnn_api *api, const struct gpu *gpu)
-{
-    char json[2048];
-    void *properties = NULL;
-    snprintf(json, sizeof json, properties_format, gpu->version, gpu->processors, gpu->shared,
-             gpu->threads, gpu->name);
-    if (api->cudnnBackendCreateDescriptor(DNN_DEVICEPROP, &properties) ||
-        api->cudnnBackendSetAttribute(properties, DNN_DEVICEPROP_JSON, DNN_TYPE_CHAR,
-                                      (int64_t)strlen(json), json) ||
-        api->cudnnBackendFinalize(properties))
-        return NULL;
-    return properties;
-}
 
 static int engines(const struct dnn_graph *graph, void *properties)
 {
@@ -98,9 +59,9 @@ static void shape(const struct example *e, struct dnn_conv_shape *s)
     };
 }
 
-static void test_gpu(const struct dnn_api *api, const struct gpu *gpu)
+static void test_gpu(const struct dnn_api *api, const struct described_gpu *gpu)
 {
-    void *properties = describe(api, gpu);
+    void *properties = describe_gpu(api, gpu);
     CHECK_MSG(properties, "%s cannot be described", gpu->name);
     if (!properties)
         return;
@@ -151,7 +112,7 @@ int main(void)
         printf("cuDNN %zu is too old\n", api.cudnnGetVersion());
         return 77;
     }
-    for (size_t i = 0; i < sizeof gpus / sizeof *gpus; i++)
-        test_gpu(&api, &gpus[i]);
+    for (size_t i = 0; i < sizeof described_gpus / sizeof *described_gpus; i++)
+        test_gpu(&api, &described_gpus[i]);
     return test_end();
 }

@@ -30,6 +30,20 @@ static inline bool emulate_refuses(const char *what)
     return refused && !strcmp(refused, what);
 }
 
+/* UNREEL_EMULATE_DRY: nothing is computed or copied, and memory is never touched: what a whole model
+ * asks for, at its real size. */
+static inline bool emulate_dry(void)
+{
+    return getenv("UNREEL_EMULATE_DRY") != NULL;
+}
+
+/* Compute capability of the device: 10 major + minor, UNREEL_EMULATE_ARCH. */
+static inline int emulate_arch(void)
+{
+    const char *arch = getenv("UNREEL_EMULATE_ARCH");
+    return arch ? atoi(arch) : 90;
+}
+
 #ifdef __cplusplus
 }
 #endif

@@ -309,6 +309,8 @@ cudaError_t emulate_launch(const dim3 &grid, const dim3 &block, void (*body)(voi
     if (block.x < 1 || block.x > THREADS_MAX || block.y != 1 || block.z != 1 || grid.x < 1 ||
         grid.x > 0x7fffffff || grid.y != 1 || grid.z != 1)
         return cudaErrorInvalidConfiguration;
+    if (emulate_dry())
+        return cudaSuccess;
     static std::mutex one_at_a_time; /* backends may be at work in threads of their own */
     std::lock_guard<std::mutex> guard(one_at_a_time);
     if (!m.stacks)

@@ -219,6 +219,8 @@ static void multiply(void *opaque)
     const struct product *p = opaque;
     const struct desc *m = &p->desc;
     const struct layout *la = &p->la, *lb = &p->lb, *ld = &p->ld;
+    if (emulate_dry())
+        return;
     for (int64_t j = 0; j < (int64_t)ld->columns; j++) {
         for (int64_t i = 0; i < (int64_t)ld->rows; i++) {
             double sum = 0;

@@ -4,11 +4,12 @@
  * exist, nothing that a capture would not survive happens during one. The first mistake ends the
  * program with a line that says what it was. UNREEL_EMULATE_REFUSE=graphs: graphs cannot be
  * instantiated; UNREEL_EMULATE_REFUSE=fp8: the device is of Ampere. UNREEL_EMULATE_MEMORY=N: there are N bytes of
- * memory. */
+ * memory. UNREEL_EMULATE_DRY (capture.h): the most that was in use is said at the end. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "capture.h"
 #include "cuda_runtime_api.h"
@@ -44,7 +45,7 @@ struct emulated_pool {
 static struct {
     pthread_mutex_t lock; /* of all below: backends may be at work in threads of their own */
     struct block block[BLOCKS];
-    size_t used;
+    size_t used, peak;
     unsigned events;
 } device = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -126,8 +127,8 @@ __attribute__((destructor)) static void check_current(void)
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int number)
 {
-    int major = emulate_refuses("fp8") ? 8 : 9;
-    *properties = (struct cudaDeviceProp){.name = "emulated", .major = major};
+    int arch = emulate_refuses("fp8") ? 80 : emulate_arch();
+    *properties = (struct cudaDeviceProp){.name = "emulated", .major = arch / 10, .minor = arch % 10};
     return number ? cudaErrorInvalidValue : cudaSuccess;
 }
 
@@ -146,7 +147,7 @@ static size_t device_bytes(void)
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 {
     *available = device_bytes() - device.used;
-    *total = TOTAL_BYTES;
+    *total = emulate_dry() ? device_bytes() : TOTAL_BYTES;
     return cudaSuccess;
 }
 
@@ -241,21 +242,52 @@ static struct block *find(const void *data)
     return NULL;
 }
 
+static bool is_untouched(enum kind kind)
+{
+    return kind == KIND_DEVICE && emulate_dry();
+}
+
+static void *take(size_t bytes, enum kind kind)
+{
+    if (is_untouched(kind)) {
+        void *data = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        return data == MAP_FAILED ? NULL : data;
+    }
+    void *data = aligned_alloc(256, (bytes + 255) & ~(size_t)255);
+    if (data)
+        memset(data, 0xff, bytes);
+    return data;
+}
+
+static void give(const struct block *block)
+{
+    if (is_untouched(block->kind))
+        munmap(block->data, block->bytes);
+    else
+        free(block->data);
+}
+
+__attribute__((destructor)) static void say_peak(void)
+{
+    if (emulate_dry())
+        fprintf(stderr, "emulated run-time library: %zu bytes of memory in use at most\n", device.peak);
+}
+
 static cudaError_t allocate_locked(void **data, size_t bytes, enum kind kind)
 {
-    if (kind == KIND_DEVICE && (bytes > DEVICE_BYTES || device.used + bytes > device_bytes()))
+    if (kind == KIND_DEVICE && (bytes > device_bytes() || device.used + bytes > device_bytes()))
         return cudaErrorMemoryAllocation;
     for (int i = 0; i < BLOCKS; i++) {
         struct block *block = &device.block[i];
         if (block->kind)
             continue;
-        *block = (struct block){aligned_alloc(256, (bytes + 255) & ~(size_t)255), bytes, kind};
+        *block = (struct block){take(bytes, kind), bytes, kind};
         if (!block->data) {
             block->kind = KIND_NONE;
             return cudaErrorMemoryAllocation;
         }
-        memset(block->data, 0xff, bytes);
         device.used += kind == KIND_DEVICE ? bytes : 0;
+        device.peak = device.used > device.peak ? device.used : device.peak;
         *data = block->data;
         return cudaSuccess;
     }
@@ -284,7 +316,7 @@ static cudaError_t release(void *data, enum kind kind)
     if (!block || block->data != data || block->kind != kind)
         die("memory was freed that was not allocated so");
     device.used -= kind == KIND_DEVICE ? block->bytes : 0;
-    free(block->data);
+    give(block);
     *block = (struct block){0};
     pthread_mutex_unlock(&device.lock);
     return cudaSuccess;
@@ -363,7 +395,8 @@ cudaError_t cudaMemsetAsync(void *data, int value, size_t bytes, cudaStream_t st
     check_stream(stream);
     check_range(data, bytes, KIND_DEVICE, "memory was set that is not the device's");
     check_idle("memory was set in a capture");
-    memset(data, value, bytes);
+    if (!emulate_dry())
+        memset(data, value, bytes);
     return cudaSuccess;
 }
 
@@ -376,7 +409,8 @@ struct transfer {
 static void run_transfer(void *opaque)
 {
     const struct transfer *t = opaque;
-    memmove(t->to, t->from, t->bytes);
+    if (!emulate_dry())
+        memmove(t->to, t->from, t->bytes);
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
