@@ -222,6 +222,8 @@ static int open_all(struct unreel_session *s, const unreel_clip *clip)
         code = status;
     if (code == 0)
         code = open_decoders(s, clip, given);
+    if (code == UNREEL_ENOMEM)
+        session_say_smaller(s);
     if (code == 0)
         code = open_queue(s);
     if (code == 0 && !(s->prompt = strdup(s->settings.prompt)))

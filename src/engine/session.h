@@ -120,6 +120,9 @@ void *session_work(void *session);
 
 /* ---- showing: from latents to pictures in the queue --------------------------------------------- */
 
+/* Out of memory: logs what takes less, behind the line that said how many bytes there were not. */
+void session_say_smaller(const struct unreel_session *session);
+
 /* Ends the video, and the queue behind what is in it; the first reason counts. */
 void session_end(struct unreel_session *session, int code);
 

@@ -1,18 +1,35 @@
 /* From latents to pictures: decodes a block latent frame by latent frame, or as many at a time as the
  * device likes, and queues every picture as soon as it exists. The device is held a step at a time,
  * never while waiting for room in the queue. The worker does this itself, or a thread beside it. */
+#include <string.h>
+
 #include "base/clock.h"
 #include "engine/session.h"
+
+void session_say_smaller(const struct unreel_session *session)
+{
+    const struct unreel_session *s = session;
+    const struct session_settings *set = &s->settings;
+    const struct backend *b = s->engine->backend;
+    log_info(session_log(s),
+             "%dx%d with a window of %d latent frames does not fit the memory of this %s: a smaller size or window "
+             "takes less%s",
+             set->width, set->height, set->rollout.window, strcmp(b->ops->name, "cpu") ? "device" : "machine",
+             strcmp(b->ops->name, "cuda") || b->fp8 ? "" : ", dtype fp8 as well where the device has it");
+}
 
 void session_end(struct unreel_session *session, int code)
 {
     struct unreel_session *s = session;
     pthread_mutex_lock(&s->lock);
-    if (!s->finished) {
+    bool first = !s->finished;
+    if (first) {
         s->ended = clock_seconds();
         s->finished = code;
     }
     pthread_mutex_unlock(&s->lock);
+    if (first && code == UNREEL_ENOMEM)
+        session_say_smaller(s);
     frame_queue_end(&s->queue, code);
 }
 
