@@ -10,8 +10,8 @@
 #include "dnn_graph.h"
 #include "library.h"
 
-#define VERSION_MIN 91301  /* the first with attention as one operation */
-#define VERSION_HELD 91500 /* ... whose lengths may be in device memory */
+#define VERSION_WHOLE 91301 /* the first with attention as one operation */
+#define VERSION_HELD 91500  /* ... whose lengths may be in device memory */
 #define HEURISTICS 3      /* engines that are compiled (0.3 to 3 s each) and measured ... */
 #define FALLBACKS 2       /* ... and of the list of those that always work */
 #define CHOOSE_SECONDS 2 /* once there is a plan, no further one is compiled after so long, */
@@ -429,6 +429,7 @@ static bool attend(struct cuda_backend *c, const struct tensor *y, const struct 
         .queries = q->shape[0],
         .keys = k->shape[0],
         .held = held != NULL,
+        .composed = c->dnn && c->dnn->api.cudnnGetVersion() < VERSION_WHOLE,
     };
     char key[KEY_SIZE];
     if (!c->dnn || q->type != TENSOR_BF16 || s.width % 8)
@@ -478,15 +479,6 @@ void dnn_open(struct cuda_backend *c)
     const unreel_log *log = &c->base.log;
     struct dnn *dnn = calloc(1, sizeof *dnn);
     if (!dnn || !dnn_load(&dnn->api, log)) {
-        free(dnn);
-        return;
-    }
-    size_t version = dnn->api.cudnnGetVersion();
-    if (version < VERSION_MIN) {
-        log_info(log,
-                 "cuda: cuDNN %zu is older than %d: attention and convolutions by the plain "
-                 "kernels, slow",
-                 version, VERSION_MIN);
         free(dnn);
         return;
     }

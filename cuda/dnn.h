@@ -4,8 +4,7 @@
 
 #include "cuda.h"
 
-/* Loads the library. Without it, or with one before 9.13.1, c->dnn stays NULL and one line of
- * information is logged. */
+/* Loads the library. Without it c->dnn stays NULL and one line of information is logged. */
 void dnn_open(struct cuda_backend *c);
 void dnn_close(struct cuda_backend *c, struct dnn *dnn); /* NULL is fine */
 

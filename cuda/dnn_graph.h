@@ -23,7 +23,7 @@ enum dnn_uid {
     DNN_UID_KEYS,
 };
 
-#define DNN_GRAPH_DESCRIPTORS 32
+#define DNN_GRAPH_DESCRIPTORS 48
 
 /* Descriptors refer to one another: all live until the graph is destroyed. */
 struct dnn_graph {
@@ -46,7 +46,8 @@ struct dnn_attention_shape {
     int64_t heads, width, queries, keys;
     int64_t stride[4],
         head_stride[4]; /* elements, of q, k, v, o: from a token, a head to the next */
-    bool held;          /* how many queries and keys count is read from device memory */
+    bool held;     /* how many queries and keys count is read from device memory */
+    bool composed; /* of products and a softmax, as before 9.13.1; not with `held` */
 };
 
 /* handle NULL: for a device that is only described. */

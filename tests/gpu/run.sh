@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds and runs everything that needs a GPU, on a machine with a CUDA toolkit (12.8 or later), a C and
-# C++ compiler, Meson and ninja; cuDNN 9.13.1 or later for speed. What else is missing is left out.
+# C++ compiler, Meson and ninja; cuDNN 9 (best from 9.15 on) for speed. What else is missing is left out.
 #
 #   tests/gpu/run.sh [BUILD_FOLDER]      default: build-gpu
 #

@@ -2,7 +2,7 @@
  * running a plan walks its graph, operation by operation, in plain loops with f32 between the
  * operations. Of the engines that it proposes, one cannot be compiled and one fails when it runs. A
  * plan's JSON is the number of its engine, and the graph of a plan made from JSON that of the last
- * one finalised. */
+ * one finalised. UNREEL_EMULATE_REFUSE=sdpa: an older version, without attention as one operation. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +14,8 @@
 #include "library.h"
 
 #define ATTRIBUTES 16
-#define VALUES 8
-#define TENSORS 16
+#define VALUES 16
+#define TENSORS 24
 #define BAD_PARAM 2000
 #define NOT_SUPPORTED 3000
 #define EXECUTION_FAILED 5000
@@ -58,7 +58,7 @@ static const size_t sizes[] = {
     [DNN_TYPE_DOUBLE] = 8,         [DNN_TYPE_VOID_PTR] = 8,
     [DNN_TYPE_HEUR_MODE] = 4,      [DNN_TYPE_CONVOLUTION_MODE] = 4,
     [DNN_TYPE_POINTWISE_MODE] = 4, [DNN_TYPE_DESCRIPTOR] = 8,
-    [DNN_TYPE_CHAR] = 1,
+    [DNN_TYPE_CHAR] = 1,           [DNN_TYPE_REDUCTION_OPERATOR] = 4,
 };
 
 static _Thread_local struct descriptor *last_graph;
@@ -99,6 +99,8 @@ static const int64_t *ints(const struct descriptor *d, int name)
 
 static int create(int type, void **descriptor)
 {
+    if (type == DNN_OPERATION_SDPA && emulate_refuses("sdpa"))
+        return NOT_SUPPORTED;
     struct descriptor *d = calloc(1, sizeof *d);
     d->type = type;
     *descriptor = d;
@@ -285,23 +287,95 @@ static void convolve(struct run *run, const struct descriptor *op)
     }
 }
 
+/* Where element i of a tensor of `shape` lies in a dense one that has 1 in some of the dimensions. */
+static int64_t broadcast(const int64_t *shape, const struct descriptor *tensor, int64_t i)
+{
+    const struct attribute *own = need(tensor, DNN_TENSOR_DIMENSIONS);
+    int64_t offset = 0, step = 1;
+    for (int64_t d = own->count - 1; d >= 0; i /= shape[d--]) {
+        int64_t n = own->value.integer[d];
+        if (n != 1 && n != shape[d])
+            die("shapes of an operation do not agree");
+        offset += n == 1 ? 0 : i % shape[d] * step;
+        step *= n;
+    }
+    return offset;
+}
+
+static float apply(int32_t mode, float x, float b)
+{
+    switch (mode) {
+    case DNN_MODE_ADD:
+        return x + b;
+    case DNN_MODE_MUL:
+        return x * b;
+    case DNN_MODE_SUB:
+        return x - b;
+    case DNN_MODE_DIV:
+        return x / b;
+    case DNN_MODE_EXP:
+        return expf(x);
+    case DNN_MODE_LOG:
+        return logf(x);
+    case DNN_MODE_RELU:
+        return fmaxf(x, 0);
+    default:
+        die("an operation that is not known");
+    }
+}
+
 static void point(struct run *run, const struct descriptor *op)
 {
     const struct descriptor *tx = child(op, DNN_POINTWISE_X), *ty = child(op, DNN_POINTWISE_Y);
+    const struct descriptor *tb = find(op, DNN_POINTWISE_B) ? child(op, DNN_POINTWISE_B) : NULL;
     int32_t mode = need(child(op, DNN_POINTWISE_PW), DNN_POINTWISE_MODE)->value.small[0];
-    const float *x = values(run, tx), *b = NULL;
-    const int64_t *shape = ints(ty, DNN_TENSOR_DIMENSIONS), *bias = NULL;
-    if (mode == DNN_MODE_ADD) {
-        b = values(run, child(op, DNN_POINTWISE_B));
-        bias = ints(child(op, DNN_POINTWISE_B), DNN_TENSOR_DIMENSIONS);
-    } else if (mode != DNN_MODE_RELU) {
-        die("an operation that is not known");
-    }
+    if (!tb != (mode == DNN_MODE_EXP || mode == DNN_MODE_LOG || mode == DNN_MODE_RELU))
+        die("an operation of too many or too few");
+    const float *x = values(run, tx), *b = tb ? values(run, tb) : NULL;
+    const int64_t *shape = ints(ty, DNN_TENSOR_DIMENSIONS);
+    bool bf16 = need(ty, DNN_TENSOR_DATA_TYPE)->value.small[0] == DNN_DATA_BFLOAT16;
     float *y = result(run, ty);
     for (int64_t i = 0, count = count_of(ty); i < count; i++) {
-        int64_t channel = i / (shape[2] * shape[3] * shape[4]) % shape[1];
-        y[i] = b ? x[i] + b[bias[2] * bias[3] * bias[4] == 1 && count != shape[1] ? channel : i]
-                 : fmaxf(x[i], 0);
+        float value = apply(mode, x[broadcast(shape, tx, i)], b ? b[broadcast(shape, tb, i)] : 0);
+        y[i] = bf16 ? bf16_to_f32(bf16_from_f32(value)) : value;
+    }
+}
+
+/* [1, heads, m, k] by [1, heads, k, n] */
+static void multiply(struct run *run, const struct descriptor *op)
+{
+    const struct descriptor *ta = child(op, DNN_OPERATION_MATMUL_A), *tb = child(op, DNN_OPERATION_MATMUL_B),
+                            *tc = child(op, DNN_OPERATION_MATMUL_C);
+    const int64_t *a_shape = ints(ta, DNN_TENSOR_DIMENSIONS), *b_shape = ints(tb, DNN_TENSOR_DIMENSIONS);
+    int64_t m = a_shape[2], k = a_shape[3], n = b_shape[3], heads = a_shape[1];
+    if (b_shape[1] != heads || b_shape[2] != k || count_of(tc) != heads * m * n)
+        die("shapes of a product do not agree");
+    const float *a = values(run, ta), *b = values(run, tb);
+    float *c = result(run, tc);
+    for (int64_t i = 0; i < heads * m * n; i++) {
+        const float *row = a + i / n * k, *column = b + i / (m * n) * k * n + i % n;
+        double sum = 0;
+        for (int64_t j = 0; j < k; j++)
+            sum += (double)row[j] * (double)column[j * n];
+        c[i] = (float)sum;
+    }
+}
+
+/* Over the last dimension. */
+static void reduce(struct run *run, const struct descriptor *op)
+{
+    const struct descriptor *tx = child(op, DNN_OPERATION_REDUCTION_X), *ty = child(op, DNN_OPERATION_REDUCTION_Y);
+    int32_t how = need(child(op, DNN_OPERATION_REDUCTION_DESC), DNN_REDUCTION_OPERATOR)->value.small[0];
+    int64_t n = ints(tx, DNN_TENSOR_DIMENSIONS)[3];
+    if (count_of(ty) * n != count_of(tx) || (how != DNN_REDUCE_ADD && how != DNN_REDUCE_MAX))
+        die("a reduction that is not known");
+    const float *x = values(run, tx);
+    float *y = result(run, ty);
+    for (int64_t i = 0; i < count_of(ty); i++) {
+        double value = how == DNN_REDUCE_MAX ? -INFINITY : 0;
+        for (int64_t j = 0; j < n; j++)
+            value = how == DNN_REDUCE_MAX ? fmax(value, (double)x[i * n + j]) : value + (double)x[i * n + j];
+        y[i] = (float)value;
     }
 }
 
@@ -353,6 +427,26 @@ static void attend(struct run *run, const struct descriptor *op)
     free(weight);
 }
 
+static const struct operation {
+    int type;
+    void (*run)(struct run *run, const struct descriptor *op);
+    int result;
+} operations[] = {
+    {DNN_OPERATION_CONVOLUTION, convolve, DNN_CONV_Y},
+    {DNN_OPERATION_POINTWISE, point, DNN_POINTWISE_Y},
+    {DNN_OPERATION_MATMUL, multiply, DNN_OPERATION_MATMUL_C},
+    {DNN_OPERATION_REDUCTION, reduce, DNN_OPERATION_REDUCTION_Y},
+    {DNN_OPERATION_SDPA, attend, DNN_SDPA_O},
+};
+
+static const struct operation *operation_of(const struct descriptor *op)
+{
+    for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
+        if (operations[i].type == op->type)
+            return &operations[i];
+    die("an operation that is not known");
+}
+
 /* A call with its own copy of the pack. */
 struct execution {
     const struct descriptor *plan;
@@ -367,18 +461,10 @@ static void run_graph(void *opaque)
     const struct attribute *ops = need(e->plan->graph, DNN_OPERATIONGRAPH_OPS);
     const struct descriptor *last = NULL;
     for (int64_t i = 0; i < ops->count; i++) {
-        const struct descriptor *op = ops->value.pointer[i];
-        if (op->type == DNN_OPERATION_CONVOLUTION)
-            convolve(&run, op);
-        else if (op->type == DNN_OPERATION_POINTWISE)
-            point(&run, op);
-        else
-            attend(&run, op);
-        last = op;
+        last = ops->value.pointer[i];
+        operation_of(last)->run(&run, last);
     }
-    write_back(&run, child(last, last->type == DNN_OPERATION_SDPA          ? DNN_SDPA_O
-                                 : last->type == DNN_OPERATION_CONVOLUTION ? DNN_CONV_Y
-                                                                           : DNN_POINTWISE_Y));
+    write_back(&run, child(last, operation_of(last)->result));
     while (run.places)
         free(run.place[--run.places].value);
 }
@@ -422,7 +508,7 @@ static int execute(void *handle, void *plan, void *pack)
 
 static size_t version(void)
 {
-    return 91900;
+    return emulate_refuses("sdpa") ? 91000 : 91900;
 }
 
 static const char *error_string(int status)

@@ -1,16 +1,29 @@
-/* cuDNN's own opinion of our graphs, without a device: every kind of convolution and attention that
- * the models ask for is built for described GPUs of three generations and must be accepted, and
- * engines must be proposed for convolutions. (Engines that are compiled at run time, those of
- * attention and of fused sums, are only proposed where there is a driver.) Skipped where cuDNN is
- * not installed. */
+/* cuDNN's own opinion of our graphs, without a device: every kind of convolution and attention that the models
+ * ask for is built for described GPUs of three generations and must be accepted, and an engine proposed;
+ * attention, whose engines are compiled at run time, is also compiled. Skipped where cuDNN is not installed. */
 #include "described.h"
 #include "dnn_graph.h"
 #include "test.h"
 
-static int engines(const struct dnn_graph *graph, void *properties)
+static bool compiles(const struct dnn_api *api, void *config, void *properties)
+{
+    void *plan = NULL;
+    bool good = !api->cudnnBackendCreateDescriptor(DNN_PLAN, &plan) &&
+                !api->cudnnBackendSetAttribute(plan, DNN_PLAN_ENGINE_CONFIG, DNN_TYPE_DESCRIPTOR, 1, &config) &&
+                !api->cudnnBackendSetAttribute(plan, DNN_PLAN_DEVICEPROP, DNN_TYPE_DESCRIPTOR, 1, &properties) &&
+                !api->cudnnBackendFinalize(plan);
+    if (plan)
+        api->cudnnBackendDestroyDescriptor(plan);
+    return good;
+}
+
+/* How many are proposed, and whether the first can be compiled, if `compile`. */
+static int engines(const struct dnn_graph *graph, void *properties, bool compile)
 {
     void *config[16];
     int count = dnn_graph_engines(graph, properties, 8, 8, config);
+    if (compile && count)
+        CHECK(compiles(graph->api, config[0], properties));
     for (int i = 0; i < count; i++)
         graph->api->cudnnBackendDestroyDescriptor(config[i]);
     return count;
@@ -59,13 +72,41 @@ static void shape(const struct example *e, struct dnn_conv_shape *s)
     };
 }
 
+enum form { WHOLE, HELD, COMPOSED, FORMS };
+
+static void test_attention(const struct dnn_api *api, const struct described_gpu *gpu, void *properties, int which,
+                           enum form form)
+{
+    static const char *const names[] = {"", ", lengths", ", composed"};
+    static const int64_t sizes[][4] = {
+        {12, 128, 4680, 32760}, {12, 128, 4680, 512}, {1, 384, 6240, 6240}};
+    const int64_t *n = sizes[which], row = n[0] * n[1];
+    const struct dnn_attention_shape s = {n[0],
+                                          n[1],
+                                          n[2],
+                                          n[3],
+                                          .stride = {3 * row, row, row, row},
+                                          .head_stride = {n[1], n[1], n[1], n[1]},
+                                          .held = form == HELD,
+                                          .composed = form == COMPOSED};
+    if (form == HELD && api->cudnnGetVersion() < 91500)
+        return;
+    struct dnn_graph graph;
+    dnn_build_attention(&graph, api, NULL, &s);
+    CHECK_MSG(graph.graph, "%s: attention %d%s refused: %s", gpu->name, which, names[form],
+              api->cudnnGetErrorString(graph.status));
+    int count = engines(&graph, properties, true);
+    printf("%-26s attention %d%-13s %d engines\n", gpu->name, which, names[form], count);
+    CHECK_MSG(count > 0, "%s: attention %d%s", gpu->name, which, names[form]);
+    dnn_graph_finish(&graph);
+}
+
 static void test_gpu(const struct dnn_api *api, const struct described_gpu *gpu)
 {
     void *properties = describe_gpu(api, gpu);
     CHECK_MSG(properties, "%s cannot be described", gpu->name);
     if (!properties)
         return;
-    int proposed = 0;
     for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
         struct dnn_graph graph;
         struct dnn_conv_shape s;
@@ -73,37 +114,25 @@ static void test_gpu(const struct dnn_api *api, const struct described_gpu *gpu)
         dnn_build_conv(&graph, api, NULL, &s);
         CHECK_MSG(graph.graph, "%s: %s refused: %s", gpu->name, examples[i].name,
                   api->cudnnGetErrorString(graph.status));
-        int count = engines(&graph, properties);
+        int count = engines(&graph, properties, false);
         printf("%-26s %-24s %d engines\n", gpu->name, examples[i].name, count);
-        proposed += count;
+        CHECK_MSG(count > 0, "%s: %s", gpu->name, examples[i].name);
         dnn_graph_finish(&graph);
     }
-    CHECK(proposed > 0);
-    static const int64_t sizes[][4] = {
-        {12, 128, 4680, 32760}, {12, 128, 4680, 512}, {1, 384, 6240, 6240}};
-    for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
-        const int64_t *n = sizes[i / 2], row = n[0] * n[1];
-        const struct dnn_attention_shape s = {n[0],
-                                              n[1],
-                                              n[2],
-                                              n[3],
-                                              .stride = {3 * row, row, row, row},
-                                              .head_stride = {n[1], n[1], n[1], n[1]},
-                                              .held = i % 2};
-        if (s.held && api->cudnnGetVersion() < 91500)
-            continue;
-        struct dnn_graph graph;
-        dnn_build_attention(&graph, api, NULL, &s);
-        CHECK_MSG(graph.graph, "%s: attention %d refused: %s", gpu->name, (int)i,
-                  api->cudnnGetErrorString(graph.status));
-        dnn_graph_finish(&graph);
-    }
+    for (int i = 0; i < 3; i++)
+        for (enum form form = 0; form < FORMS; form++)
+            test_attention(api, gpu, properties, i, form);
     api->cudnnBackendDestroyDescriptor(properties);
 }
+
+int cuDriverGetVersion(int *version); /* of driver.c */
 
 int main(void)
 {
     struct dnn_api api = {0};
+    int driver;
+    if (cuDriverGetVersion(&driver)) /* also, so that the linker keeps it: cuDNN looks for it by name */
+        return 1;
     if (!dnn_load(&api, &test_log)) {
         puts("cuDNN is not installed");
         return 77;
