@@ -1,6 +1,7 @@
 #include "dnn.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +180,17 @@ static void *recall(struct cuda_backend *c, const char *key, const struct bindin
     return plan;
 }
 
+/* For somebody who waits a minute for a first picture, and will not again. Once: an engine may have two
+ * backends. */
+static void say_compiling(struct cuda_backend *c)
+{
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    if (!atomic_flag_test_and_set(&said))
+        log_info(&c->base.log,
+                 "cuda: cuDNN compiles for shapes that are new to it: this run takes up to two minutes longer%s",
+                 c->choices ? ", later ones do not" : "");
+}
+
 static void choose(struct cuda_backend *c, struct plan *plan, const struct binding *binding)
 {
     struct dnn *dnn = c->dnn;
@@ -191,6 +203,7 @@ static void choose(struct cuda_backend *c, struct plan *plan, const struct bindi
     plan->plan = recall(c, key, binding, &plan->workspace);
     if (plan->plan || c->base.status)
         return;
+    say_compiling(c);
     int count = dnn_graph_engines(&plan->graph, NULL, HEURISTICS, FALLBACKS, config);
     double begin = clock_seconds();
     for (int i = 0; i < count; i++) {
