@@ -20,7 +20,8 @@ test_packages=(git python3 python3-numpy ffmpeg openmpi-bin binutils gstreamer1.
     nginx libnginx-mod-rtmp # an RTMP server
     chromium openssl        # the browser page
     xvfb xdotool imagemagick) # the preview window
-long_packages=(clang libclang-rt-dev)
+long_packages=(clang libclang-rt-dev
+    gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user) # another processor
 
 usage() {
     sed -n '2,5s/^# \{0,1\}//p' "$0"

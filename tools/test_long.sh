@@ -57,6 +57,20 @@ else
 fi
 steer build 40 5001 >"$logs/steer_soak" 2>&1
 
+# On another processor, emulated: operations, files, models against recorded results.
+{
+    { [ -f build-aarch64/build.ninja ] || meson setup build-aarch64 --cross-file tests/aarch64.txt -Dcuda=disabled \
+        -Dgstreamer=disabled -Dweb=disabled -Dsdl2=disabled -Donednn=disabled; } &&
+        ninja -C build-aarch64 &&
+        meson test -C build-aarch64 --no-rebuild --timeout-multiplier 20 --num-processes 2 json options yaml \
+            safetensors torch weights elementwise norm rope picture linear conv attention forward tensor \
+            thread_pool encoder rollout parts guidance scenes emulate
+} >"$logs/aarch64" 2>&1
+code=$?
+good=$(grep -cE '^ *[0-9]+/[0-9]+ .* OK ' "$logs/aarch64")
+bad=$(grep -cE '^ *[0-9]+/[0-9]+ .* (FAIL|TIMEOUT|ERROR) ' "$logs/aarch64")
+echo "$good passed, $((code && !bad ? 1 : bad)) failed" >>"$logs/aarch64"
+
 # The judge on scenes that no shorter test has, as they are and degraded.
 judge_python=python3
 python3 -c 'import numpy' 2>/dev/null || judge_python=/usr/bin/python3

@@ -115,6 +115,6 @@ static inline double difference(const float *x, const float *y, int64_t count)
 {
     double worst = 0;
     for (int64_t i = 0; i < count; i++)
-        worst = fmax(worst, fabs((double)x[i] - y[i]));
+        worst = test_worse(worst, fabs((double)x[i] - y[i]));
     return worst;
 }

@@ -405,7 +405,7 @@ static void test_blend(void)
         CHECK(text_blend_step(&blend));
         backend_download(b, tensor_make(now, TENSOR_F32, 2, text[0].shape), blend.now);
         for (int64_t i = 0; i < count; i++)
-            worst = fmax(worst, fabs(now[i] - (from[i] + (to[i] - from[i]) * step / 3.0)));
+            worst = test_worse(worst, fabs(now[i] - (from[i] + (to[i] - from[i]) * step / 3.0)));
         CHECK_MSG(worst < 1e-6, "step %d: off by %g", step, worst);
     }
     CHECK(!memcmp(now, to, (size_t)count * sizeof *to)); /* the end is exact */

@@ -248,8 +248,8 @@ static void check_resize(int w, int h, int to_w, int to_h)
     for (int y = 0; y < to_h; y++) {
         for (int x = 0; x < to_w; x++) {
             for (int c = 0; c < 3; c++)
-                worst = fmax(worst, fabs(out[(y * to_w + x) * 3 + c] -
-                                         resized(rgb, w, h, to_w, to_h, x, y, c)));
+                worst = test_worse(worst, fabs(out[(y * to_w + x) * 3 + c] -
+                                               resized(rgb, w, h, to_w, to_h, x, y, c)));
         }
     }
     CHECK_MSG(worst < 1e-5, "%dx%d to %dx%d: %g", w, h, to_w, to_h, worst);

@@ -372,10 +372,13 @@ static void reduce(struct run *run, const struct descriptor *op)
     const float *x = values(run, tx);
     float *y = result(run, ty);
     for (int64_t i = 0; i < count_of(ty); i++) {
-        double value = how == DNN_REDUCE_MAX ? -INFINITY : 0;
-        for (int64_t j = 0; j < n; j++)
-            value = how == DNN_REDUCE_MAX ? fmax(value, (double)x[i * n + j]) : value + (double)x[i * n + j];
-        y[i] = (float)value;
+        float most = -INFINITY;
+        double sum = 0;
+        for (int64_t j = 0; j < n; j++) {
+            most = x[i * n + j] > most ? x[i * n + j] : most;
+            sum += (double)x[i * n + j];
+        }
+        y[i] = how == DNN_REDUCE_MAX ? most : (float)sum;
     }
 }
 
@@ -413,7 +416,7 @@ static void attend(struct run *run, const struct descriptor *op)
             for (int64_t d = 0; d < width; d++)
                 weight[j] += (double)q[i * width + d] * (double)of_k[j * width + d];
             weight[j] *= (double)scale;
-            most = fmax(most, weight[j]);
+            most = weight[j] > most ? weight[j] : most;
         }
         for (int64_t j = 0; j < counted; j++)
             sum += weight[j] = exp(weight[j] - most);

@@ -52,7 +52,12 @@ static void test_sizes(struct unreel_engine *e, unreel_options *o)
     uint64_t small, large, sum;
     size_t idle, top, bytes;
     int failed = 0;
-    CHECK(show(e, o, "16x16", &small, &bytes) == UNREEL_END);
+    int code = show(e, o, "16x16", &small, &bytes);
+    if (code == UNREEL_EUNSUPPORTED) {
+        printf("skipped: %s\n", test_message);
+        exit(77);
+    }
+    CHECK_MSG(code == UNREEL_END, "code %d", code);
     idle = used(e);
     CHECK(show(e, o, "32x32", &large, &top) == UNREEL_END);
     CHECK_MSG(top > idle && small != large, "%zu bytes, with the larger session %zu", idle, top);
@@ -60,7 +65,7 @@ static void test_sizes(struct unreel_engine *e, unreel_options *o)
         idle = used(e);
         limit(idle + (top - idle) * 5 / 4 / STEPS * (size_t)i);
         hints = 0;
-        int code = show(e, o, "32x32", &sum, &bytes);
+        code = show(e, o, "32x32", &sum, &bytes);
         CHECK_MSG(code == UNREEL_ENOMEM ? hints == 1 : code == UNREEL_END && sum == large && !hints,
                   "step %d: code %d, %d hints: %s", i, code, hints, test_message);
         failed += code == UNREEL_ENOMEM;
