@@ -2,12 +2,16 @@
 
 #include <string.h>
 
+#define NO_ROOM 4003 /* the library's own: no host memory */
+
 /* ---- descriptors ---------------------------------------------------------------------------- */
 
 void *dnn_create(struct dnn_graph *g, enum dnn_descriptor type)
 {
     void *descriptor = NULL;
-    if (g->status || g->count == DNN_GRAPH_DESCRIPTORS)
+    if (!g->status && g->count == DNN_GRAPH_DESCRIPTORS)
+        g->status = NO_ROOM;
+    if (g->status)
         return NULL;
     g->status = g->api->cudnnBackendCreateDescriptor(type, &descriptor);
     if (!g->status)

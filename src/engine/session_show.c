@@ -12,9 +12,9 @@ void session_say_smaller(const struct unreel_session *session)
     const struct session_settings *set = &s->settings;
     const struct backend *b = s->engine->backend;
     log_info(session_log(s),
-             "%dx%d with a window of %d latent frames does not fit the memory of this %s: a smaller size or window "
+             "%dx%d with a window of %d latent frames does not fit the memory that is free: a smaller size or window "
              "takes less%s",
-             set->width, set->height, set->rollout.window, strcmp(b->ops->name, "cpu") ? "device" : "machine",
+             set->width, set->height, set->rollout.window,
              strcmp(b->ops->name, "cuda") || b->fp8 ? "" : ", dtype fp8 as well where the device has it");
 }
 

@@ -6,7 +6,8 @@
 
 #include "library.h"
 
-/* From published specifications, in the form that cuDNN describes devices. */
+/* In the form that cuDNN describes devices. What described_gpu has is as published; clocks, cache and memory are
+ * those of no device in particular. */
 static const char properties_format[] =
     "{\"maxGridSize\": [2147483647, 65535, 65535], \"maxBlockSize\": [1024, 1024, 64], "
     "\"deviceVer\": %d, \"driverVer\": 13000, \"multiProcessorCount\": %d, \"smClockRateKHz\": "

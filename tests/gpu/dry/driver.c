@@ -54,7 +54,7 @@ EXPORT int cuKernelGetFunction(void **function, void *kernel)
     return kernel == &something ? SUCCESS : INVALID_VALUE;
 }
 
-/* Looked up, never called while plans are made: a call is a failure. */
+/* What asks for a device is told that there is none. */
 #define ABSENT(name)                                                                               \
     EXPORT int name(void)                                                                          \
     {                                                                                              \

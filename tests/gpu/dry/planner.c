@@ -133,7 +133,7 @@ bool dnn_load(struct dnn_api *api, const unreel_log *log)
     if (!library.library && !dry_load_cudnn(&library, log))
         return false;
     if (!properties && !(properties = describe()))
-        return false;
+        die("the device cannot be described");
     *api = library;
     api->cudnnCreate = create_handle;
     api->cudnnDestroy = destroy_handle;
