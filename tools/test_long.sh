@@ -48,10 +48,14 @@ steer() { # BUILD ORDERS LATENT_FRAMES
 }
 
 if { [ -f build-tsan/build.ninja ] || meson setup build-tsan -Db_sanitize=thread -Db_lundef=false \
-        -Dbuildtype=debugoptimized -Dgstreamer=disabled; } >"$logs/tsan_build" 2>&1 &&
-    ninja -C build-tsan tests/engine/test_steer_long >>"$logs/tsan_build" 2>&1; then
+        -Dbuildtype=debugoptimized; } >"$logs/tsan_build" 2>&1 &&
+    ninja -C build-tsan tests/engine/test_steer_long tests/live/test_player \
+        tests/tools/glib_threads.so >>"$logs/tsan_build" 2>&1; then
     echo "1 passed, 0 failed" >>"$logs/tsan_build"
     TSAN_OPTIONS=halt_on_error=1 steer build-tsan 1000 450 >"$logs/steer_threads" 2>&1
+    TSAN_OPTIONS=suppressions=tests/tools/tsan.supp LD_PRELOAD=$PWD/build-tsan/tests/tools/glib_threads.so \
+        build-tsan/tests/live/test_player >"$logs/player_threads" 2>&1 ||
+        echo "0 passed, 1 failed" >>"$logs/player_threads"
 else
     echo "0 passed, 1 failed" >>"$logs/tsan_build"
 fi
