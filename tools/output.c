@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@ struct output {
     const struct output_sink_class *class;
     struct output_sink *sink;
     char *path, *file; /* the file is path + ".part", or path if that is no regular file */
+    int lock;           /* held on `file` while it is written; -1: none */
     int64_t pictures;
     bool failed; /* the error is printed */
 };
@@ -66,10 +68,10 @@ static int check_writable(struct console *console, const char *path)
         console_error(console, "%s: is a folder", path);
     else if (is_special(path))
         code = 0;
-    else if (stat(folder, &st) < 0 || access(folder, W_OK | X_OK) < 0)
-        console_error(console, "%s: cannot write there: %s", folder, strerror(errno));
-    else if (!S_ISDIR(st.st_mode))
+    else if (stat(folder, &st) == 0 && !S_ISDIR(st.st_mode))
         console_error(console, "%s: not a folder", folder);
+    else if (access(folder, W_OK | X_OK) < 0)
+        console_error(console, "%s: cannot write there: %s", folder, strerror(errno));
     else
         code = 0;
     free(folder);
@@ -91,7 +93,12 @@ int output_check(struct console *console, const char *path)
     case OUTPUT_Y4M:
         break;
     }
-    return strcmp(path, "-") ? check_writable(console, path) : 0;
+    if (strcmp(path, "-"))
+        return check_writable(console, path);
+    if (!isatty(STDOUT_FILENO))
+        return 0;
+    console_error(console, "stdout: is a terminal: a video goes to a file or a program (--output NAME.mp4)");
+    return -1;
 }
 
 int output_make_folder(struct console *console, const char *path)
@@ -129,8 +136,31 @@ static const struct output_sink_class *class_of(const char *path)
     return &output_y4m;
 }
 
+/* Nobody else writes this file at the same time. -1: somebody does, which is printed. What cannot be locked,
+ * as on some network file systems, is written without. */
+static int lock_file(struct output *o)
+{
+    struct stat locked, named;
+    for (;;) {
+        o->lock = open(o->file, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (o->lock < 0)
+            return 0; /* opening it for real says why */
+        if (flock(o->lock, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+            console_error(o->console, "%s: another run is writing it", o->file);
+            return -1;
+        }
+        /* Or it has just been finished, and the name is another file's or nobody's. */
+        if (stat(o->file, &named) == 0 && fstat(o->lock, &locked) == 0 && named.st_ino == locked.st_ino &&
+            named.st_dev == locked.st_dev)
+            return 0;
+        close(o->lock);
+    }
+}
+
 static void output_free(struct output *output)
 {
+    if (output->lock >= 0)
+        close(output->lock);
     free(output->path);
     free(output->file);
     free(output);
@@ -150,6 +180,11 @@ int output_open(struct output **output, struct console *console,
         o->file = strdup(o->path);
     else if (asprintf(&o->file, "%s.part", o->path) < 0)
         o->file = NULL;
+    o->lock = -1;
+    if (strcmp(o->file, o->path) && lock_file(o) < 0) {
+        output_free(o);
+        return OUTPUT_BUSY;
+    }
     if (o->class->open(&o->sink, console, o->file, settings) < 0) {
         output_free(o);
         return -1;

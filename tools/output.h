@@ -35,7 +35,8 @@ int output_check(struct console *console, const char *path);
 /* Makes a folder and those above it. */
 int output_make_folder(struct console *console, const char *path);
 
-/* All below: 0, or -1 with one line printed. */
+/* All below: 0, or -1 with one line printed. OUTPUT_BUSY: another run is writing this file. */
+#define OUTPUT_BUSY (-2)
 int output_open(struct output **output, struct console *console,
                 const struct output_settings *settings);
 

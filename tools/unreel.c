@@ -1,4 +1,6 @@
 /* unreel: the command. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -56,15 +58,32 @@ static int dispatch(struct console *console, int argc, char **argv)
     return run(console, command, argc - 2, argv + 2);
 }
 
+/* Files opened later must not get the numbers of streams that were closed: messages would go into them. */
+static void open_streams(void)
+{
+    int fd;
+    while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+        ;
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
+/* Whether all that was printed has arrived. A reader who has seen enough is no error worth a line. */
+static int finish_stdout(struct console *console, int code)
+{
+    errno = 0;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || code != EXIT_OK)
+        return code;
+    if (errno != EPIPE)
+        console_error(console, "stdout: cannot write");
+    return EXIT_ERROR;
+}
+
 int main(int argc, char **argv)
 {
     struct console console;
+    open_streams();
     console_init(&console);
     interrupt_install();
-    int code = dispatch(&console, argc, argv);
-    if (fflush(stdout) != 0 && code == EXIT_OK) {
-        console_error(&console, "stdout: cannot write");
-        code = EXIT_ERROR;
-    }
-    return code;
+    return finish_stdout(&console, dispatch(&console, argc, argv));
 }

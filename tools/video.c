@@ -122,10 +122,14 @@ static enum video_end end_output(struct output *output, const struct video_job *
         return output_finish(output) < 0 ? VIDEO_STOPPED : end;
     output_abort(output);
     if (!pictures || !strcmp(job->path, "-"))
-        console_warning(console, "%s: stopped after %lld pictures", job->path, (long long)pictures);
+        console_warning(console, "%s: stopped after %lld picture%s", job->path, (long long)pictures,
+                        pictures == 1 ? "" : "s");
+    else if (end == VIDEO_STOPPED) /* of the last ones some may be in what could not be written */
+        console_warning(console, "stopped: %s.part holds what was written of %lld picture%s", job->path,
+                        (long long)pictures, pictures == 1 ? "" : "s");
     else
-        console_warning(console, "stopped: %s.part holds the first %lld pictures", job->path,
-                        (long long)pictures);
+        console_warning(console, "stopped: %s.part holds the first %lld picture%s", job->path,
+                        (long long)pictures, pictures == 1 ? "" : "s");
     return end;
 }
 
@@ -139,7 +143,10 @@ static enum video_end run_session(const struct video_job *job, unreel_session *s
     bool endless = stats->pictures_total == 0;
     interrupt_defer(true);
     enum video_end end = VIDEO_STOPPED;
-    if (open_output(&output, job, options, stats, console) == 0) {
+    int opened = open_output(&output, job, options, stats, console);
+    if (opened == OUTPUT_BUSY)
+        end = VIDEO_FAILED;
+    if (opened == 0) {
         progress_video(progress, slash ? slash + 1 : job->path, stats->pictures_total);
         end = copy_pictures(session, output, progress);
         progress_video_end(progress, end == VIDEO_COMPLETE);

@@ -18,7 +18,7 @@ struct video_job {
 enum video_end {
     VIDEO_COMPLETE,
     VIDEO_INTERRUPTED, /* by a signal */
-    VIDEO_FAILED,      /* this one: its picture cannot be loaded; the next may work */
+    VIDEO_FAILED,      /* this one: its picture cannot be loaded, another run writes it; the next may work */
     VIDEO_STOPPED,     /* the batch cannot go on: out of memory, full disk */
 };
 

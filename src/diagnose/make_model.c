@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "unreel/diagnose.h"
@@ -154,6 +155,23 @@ static int write_config(const unreel_log *log, const struct made_up_shape *s, co
     return new_file_close(&file, code);
 }
 
+/* Weights that somebody may have downloaded are not replaced by made-up ones. */
+static int check_free(const unreel_log *log, const char *folder)
+{
+    static const char *const names[] = {
+        "config.json", "diffusion_pytorch_model.safetensors", "Wan2.1_VAE.pth", "Wan2.1_VAE.safetensors",
+        "models_t5_umt5-xxl-enc-bf16.pth", "models_t5_umt5-xxl-enc-bf16.safetensors",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        if (!access(path, F_OK))
+            return log_error(log, UNREEL_EIO, "%s: is there already: a model is only written into a folder without",
+                             path);
+    }
+    return 0;
+}
+
 int unreel_make_model(const unreel_log *log, const char *name, uint64_t seed, const char *folder)
 {
     const struct made_up_shape *shape = made_up_shape_find(name);
@@ -166,6 +184,8 @@ int unreel_make_model(const unreel_log *log, const char *name, uint64_t seed, co
         code = log_error(log, UNREEL_ENOMEM, "%s: out of memory", folder);
     else if (mkdir(folder, 0777) < 0 && errno != EEXIST)
         code = log_error(log, UNREEL_EIO, "%s: %s", folder, strerror(errno));
+    if (code == 0)
+        code = check_free(log, folder);
 #define PATH(text) (snprintf(path, size, "%s/%s", folder, text), path)
     if (code == 0)
         code = write_config(log, shape, PATH("config.json"));

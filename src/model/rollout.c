@@ -16,11 +16,11 @@ static int check_config(const struct rollout *r)
         const char *first = c->plan.first_alone ? " after an independent first frame" : "";
         if (below)
             return log_error(log, UNREEL_EINVAL,
-                             "%lld latent frames do not fit blocks of %d%s: %lld or %lld would",
+                             "num_output_frames: %lld latent frames do not fit blocks of %d%s: %lld or %lld would",
                              (long long)c->plan.frames, c->plan.block, first, (long long)below,
                              (long long)above);
         return log_error(log, UNREEL_EINVAL,
-                         "%lld latent frames do not fit blocks of %d%s: %lld would",
+                         "num_output_frames: %lld latent frames do not fit blocks of %d%s: %lld would",
                          (long long)c->plan.frames, c->plan.block, first, (long long)above);
     }
     if (c->window < 1 || c->sink < 0 || c->window - c->sink < c->plan.block)

@@ -1,6 +1,7 @@
 """`unreel generate` and its neighbours, with the smallest of the recorded models."""
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -100,6 +101,9 @@ def test_bad_inputs():
     write('notfolder', 'x')
     fails(generate('--prompt', 'x', '-o', 'd.y4m'), 2, 'd.y4m', 'folder')
     fails(generate('--prompt', 'x', '-o', 'nowhere/x.y4m'), 1, 'nowhere')
+    fails(generate('--prompt', 'x', '-o', 'notfolder/x.y4m'), 1, 'notfolder: not a folder')
+    fails(generate('--prompt', 'x', '-o', 'x.y4m', '--save-latents', 'nowhere/l.safetensors', '--quiet'), 1,
+          'nowhere/l.safetensors')
     fails(generate('--prompt', 'x', '--output-folder', 'notfolder'), 1, 'notfolder')
     fails(generate('--prompt', 'x', '--output-folder', '/proc/x'), 1, '/proc/x')
     fails(generate('--prompt', 'x', '-o', 'x.y4m', '--model', 'nomodel'), 1, 'nomodel')
@@ -126,6 +130,34 @@ def test_bad_inputs():
         equal(result.returncode, 2, 'a device has no kind by its name')
         os.symlink('/dev/full', path('full.y4m'))
         fails(generate('--prompt', 'x', '-o', 'full.y4m', '--quiet'), 1, 'No space left')
+
+
+def test_streams():
+    """Standard streams that are closed, full, or a screen."""
+    result = run('bash', '-c', 'exec "$0" "$@" <&- >&- 2>&-', UNREEL, 'generate', *SMALL, '--prompt', 'x',
+                 '-o', path('closed.y4m'))
+    equal(result.returncode, 0, 'all closed')
+    with open(path('closed.y4m'), 'rb') as file:
+        data = file.read()
+    check(data.startswith(b'YUV4MPEG2') and b'unreel' not in data, f'{data[:60]}')
+    if os.path.exists('/dev/full'):
+        with open('/dev/full', 'w', encoding='utf-8') as full:
+            code = subprocess.run([UNREEL, 'help', 'generate'], stdout=full, stderr=subprocess.DEVNULL,
+                                  check=False).returncode
+        equal(code, 1, 'help into a full device')
+    screen, terminal = pty.openpty()
+    result = subprocess.run([UNREEL, 'generate', *SMALL, '--prompt', 'x', '-o', '-'], stdout=terminal,
+                            stderr=subprocess.PIPE, text=True, check=False)
+    check(result.returncode and 'stdout: is a terminal' in result.stderr, f'{result}')
+    os.close(terminal)
+    os.close(screen)
+
+
+def test_make_model():
+    equal(unreel('make-model', 'tiny', 'made').returncode, 0, 'made')
+    before = os.stat(path('made/config.json')).st_mtime_ns
+    fails(unreel('make-model', 'tiny', 'made'), 1, 'made/config.json', 'already')
+    equal(os.stat(path('made/config.json')).st_mtime_ns, before, 'left as it was')
 
 
 def changed(name, change):
@@ -459,7 +491,7 @@ def test_bench():
 
 if not os.path.isdir(NANO):
     skip('tests/golden/nano is not there')
-each(test_help, test_usage_errors, test_options_of_others, test_bad_inputs, test_another_vae, test_default_model_says_what_it_is,
+each(test_help, test_usage_errors, test_options_of_others, test_bad_inputs, test_streams, test_make_model, test_another_vae, test_default_model_says_what_it_is,
      test_same_seed_same_video, test_skip_and_overwrite, test_check_and_inspect,
      test_bench)
 if HAVE_MP4 and shutil.which('ffmpeg'):

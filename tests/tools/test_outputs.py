@@ -1,4 +1,5 @@
-"""Y4M and MP4 outputs with made-up pictures: contents, kills, full disks."""
+"""Y4M and MP4 outputs with made-up pictures: contents, kills, full disks, two runs into one file."""
+import fcntl
 import os
 import re
 import subprocess
@@ -141,6 +142,23 @@ def test_full_disk():
     equal((bytes_left - bytes_left % size) // size, pictures('k.y4m.part'), 'whole pictures')
 
 
+def test_two_runs():
+    """A file that somebody writes is left alone; one that a dead run left is not."""
+    for name in ('two.mp4', 'two.y4m'):
+        with open(path(name + '.part'), 'wb') as other:
+            other.write(b'begun')
+            other.flush()
+            fcntl.flock(other, fcntl.LOCK_EX)
+            result = write(name, 'pictures=3')
+            equal(result.returncode, 1, f'{name} while another writes it')
+            check(result.stderr.count('\n') == 1 and f'{name}.part: another run is writing it' in result.stderr,
+                  result.stderr)
+        with open(path(name + '.part'), 'rb') as other:
+            equal(other.read(), b'begun', 'what the other has written')
+        equal(write(name, 'pictures=3').returncode, 0, 'after its end')
+        equal(pictures(name), 3, 'pictures')
+
+
 def test_tmpfs():
     """The same with a file system that is really full, where this may be mounted."""
     os.mkdir(path('small'))
@@ -157,5 +175,5 @@ def test_tmpfs():
 
 need('ffmpeg', 'ffprobe')
 each(test_y4m, test_y4m_broken_pipe, test_mp4, test_mp4_pictures_in_order, test_other_rates, test_kill,
-     test_abort, test_full_disk, test_tmpfs)
+     test_abort, test_full_disk, test_two_runs, test_tmpfs)
 end()

@@ -205,6 +205,15 @@ static void note_connected(struct live_pipe *p)
         console_info(p->console, again ? "%s: connected again" : "%s: connected", p->name);
 }
 
+/* Length of the first sentence: dots within words, as of addresses, end none. */
+static int sentence(const char *text)
+{
+    size_t n = 0;
+    while (text[n] && !(text[n] == '.' && (!text[n + 1] || strchr(" \n", text[n + 1]))))
+        n++;
+    return (int)n;
+}
+
 /* Prints the first of a row of failures to connect. */
 static void tell(struct live_pipe *p, GstMessage *message, const char *text)
 {
@@ -219,10 +228,9 @@ static void tell(struct live_pipe *p, GstMessage *message, const char *text)
         text = error->message;
     }
     if (!p->told)
-        console_warning(p->console, "%s: %.*s; trying again", p->name, (int)strcspn(text, "."),
-                        text);
+        console_warning(p->console, "%s: %.*s; trying again", p->name, sentence(text), text);
     else
-        console_debug(p->console, "%s: %.*s", p->name, (int)strcspn(text, "."), text);
+        console_debug(p->console, "%s: %.*s", p->name, sentence(text), text);
     g_clear_error(&error);
     g_mutex_lock(&p->lock);
     p->told = true;

@@ -23,6 +23,14 @@ static void window_size(const struct preview *p, int *width, int *height)
     *height = p->height * factor;
 }
 
+/* Where there is no display SDL takes a driver that draws into memory, for which nobody asked. */
+static bool is_unseen(void)
+{
+    const char *driver = SDL_GetCurrentVideoDriver();
+    return driver && (!strcmp(driver, "offscreen") || !strcmp(driver, "dummy")) && !getenv("SDL_VIDEODRIVER") &&
+           !getenv("SDL_VIDEO_DRIVER");
+}
+
 int preview_open(struct preview *p)
 {
     int width, height;
@@ -31,6 +39,11 @@ int preview_open(struct preview *p)
     SDL_SetHint(SDL_HINT_RENDER_SCALE_QUALITY, "linear");
     if (SDL_InitSubSystem(SDL_INIT_VIDEO) < 0) {
         console_error(p->console, "preview: no display to open a window on: %s", SDL_GetError());
+        return -1;
+    }
+    if (is_unseen()) {
+        console_error(p->console, "preview: no display to open a window on");
+        SDL_QuitSubSystem(SDL_INIT_VIDEO);
         return -1;
     }
     SDL_SetYUVConversionMode(SDL_YUV_CONVERSION_BT709);
