@@ -82,6 +82,19 @@ static int copy_picture(unreel_clip *clip, struct console *console, const char *
     return 0;
 }
 
+/* GStreamer's words say which part of it gave up; what helps is another kind of picture. */
+static void tell(struct console *console, const char *path, GstMessage *message)
+{
+    GError *error = NULL;
+    gst_message_parse_error(message, &error, NULL);
+    if (g_error_matches(error, GST_STREAM_ERROR, GST_STREAM_ERROR_TYPE_NOT_FOUND))
+        console_error(console, "%s: neither a picture nor a video", path);
+    else
+        console_error(console, "%s: cannot be read (%.*s): damaged, or to be converted to PNG or JPEG in RGB", path,
+                      (int)strcspn(error->message, "."), error->message);
+    g_error_free(error);
+}
+
 /* The first picture, NULL with the error printed. A file without pictures (a song) never gives a
  * sample, and the decoder may only warn about it. */
 static GstSample *pull_first(struct console *console, const char *path, GstElement *pipeline,
@@ -104,13 +117,12 @@ static GstSample *pull_first(struct console *console, const char *path, GstEleme
             gst_message_unref(message);
             continue;
         }
-        if (type == GST_MESSAGE_ERROR) {
-            gst_print_error(console, path, message);
-            reason = NULL;
-        } else {
-            gst_message_unref(message);
-            reason = "no picture in it";
-        }
+        if (type == GST_MESSAGE_ERROR)
+            tell(console, path, message);
+        else
+            console_error(console, "%s: no picture in it", path);
+        gst_message_unref(message);
+        reason = NULL;
         break;
     }
     gst_object_unref(bus);

@@ -310,7 +310,8 @@ def test_layout(chrome, server):
     for words in ('dusk over the lake, one star', 'the fox trots towards a frozen lake, low sun, long shadows'):
         page.run(f'ask("prompt", {{prompt: {words!r}, how: "blend"}})')
     time.sleep(1)
-    for width, height in ((320, 640), (390, 844), (768, 1024), (1024, 700), (1440, 900), (1920, 1080)):
+    for width, height in ((320, 640), (390, 844), (768, 1024), (1024, 600), (1024, 700), (1366, 657), (1440, 900),
+                          (1920, 1080)):
         mobile = width < 700
         page.resize(width, height, mobile)
         time.sleep(0.2)
@@ -320,6 +321,12 @@ def test_layout(chrome, server):
             e.type !== 'radio' && !e.closest('dialog, .quick, #token-form')).filter(e => {
               const r = e.getBoundingClientRect(); return r.left < -0.5 || r.right > innerWidth + 0.5; }).map(e => e.id)''')
         equal(hidden, [], f'controls outside of {width} px')
+        over = page.run('''(() => { const parts = [...document.querySelectorAll('#stage, .transport, .now, .desk, ' +
+              '.history, .gauges')].map(e => [e.className, e.getBoundingClientRect()]).filter(p => p[1].height);
+            return parts.flatMap(([a, r], i) => parts.slice(i + 1).filter(([b, q]) => r.left < q.right - 1 &&
+              q.left < r.right - 1 && r.top < q.bottom - 1 && q.top < r.bottom - 1).map(([b]) => a + ' over ' + b));
+            })()''')
+        equal(over, [], f'parts over one another at {width}x{height}')
         if mobile:
             small = page.run('''[...document.querySelectorAll('button')].filter(e => e.checkVisibility())
                 .filter(e => e.getBoundingClientRect().height < 38).map(e => e.id || e.textContent)''')
