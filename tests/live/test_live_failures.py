@@ -53,6 +53,8 @@ def test_port_in_use():
     check_numbers(numbers('port.mp4'), 'recording', last=4 * 14)
     check(any(f':{port}' in m and 'trying again' in m for m in live.messages()),
           f'it is named: {live.messages()}')
+    check(any(f':{port}' in m and 'never connected' in m for m in live.messages()),
+          f'and at the end: {live.messages()}')
 
 
 def test_full_disk():

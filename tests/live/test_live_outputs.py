@@ -53,6 +53,7 @@ def test_all_outputs():
     check_numbers(numbers('hls/live.m3u8'), 'hls', last=LAST, repeats=True)
     check(open(path('hls/live.m3u8')).read().rstrip().endswith('#EXT-X-ENDLIST'), 'the playlist ends')
     last = live.states()[-1]
+    equal(last['phase'], 'ending', 'phase of the last state')
     if server:
         check(until(server.is_left), 'the RTMP server has all')
         server.stop()

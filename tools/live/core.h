@@ -74,6 +74,7 @@ struct live {
     bool stop, news, ticker_ends, file_failed;
     int result; /* of the session: UNREEL_END, UNREEL_ECANCELED, an error */
     bool pulled_all;
+    bool drained; /* live_drain() was called */
 
     GMutex watch_lock; /* held during a call of changed */
     void (*changed)(void *opaque);
@@ -97,6 +98,10 @@ int live_close_output(struct live *live, struct live_open_output *open);
 
 bool live_is_stopping(struct live *live); /* live_stop was called, or the session has ended */
 bool live_is_dead(struct live *live);     /* no output can go on, or an encoder cannot */
+
+/* Waits until what is to be shown has been handed out; the outputs are still open, and their counts to be seen.
+ * live_finish() does it if nobody has. */
+void live_drain(struct live *live);
 
 /* Ends in an orderly way: the session, the player, the encoders, the outputs. Pictures that were
  * made reach the recordings; unless the video ended by itself, those not yet due are not shown. 0

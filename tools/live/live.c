@@ -409,13 +409,21 @@ static void end_session(struct live *live)
     unreel_session_close(session);
 }
 
-int live_finish(struct live *live)
+void live_drain(struct live *live)
 {
     g_mutex_lock(&live->lock);
-    bool drain = live->pulled_all && !live->stop;
+    bool drain = live->pulled_all && !live->stop, again = live->drained;
+    live->drained = true;
     g_mutex_unlock(&live->lock);
+    if (again)
+        return;
     live_set_phase(live, "ending");
     end_pictures(live, drain);
+}
+
+int live_finish(struct live *live)
+{
+    live_drain(live);
     live_record_stop(live);
     close_outputs(live);
     end_session(live);

@@ -34,7 +34,7 @@ struct live_pipe {
     struct silence *silence;
     GstClockTime begin; /* PTS of the first unit: the pipeline's time 0 */
     GstClockTime newest;
-    bool started, need_key, failed, closing, connected, told;
+    bool started, need_key, failed, closing, connected, told, ever; /* ever: connected once */
     int64_t pictures, dropped;
     int wait_ms; /* before the next try; 0: none */
 };
@@ -198,6 +198,7 @@ static void note_connected(struct live_pipe *p)
     bool news = !p->connected;
     bool again = p->told;
     p->connected = true;
+    p->ever = true;
     p->told = false;
     p->wait_ms = 0;
     g_mutex_unlock(&p->lock);
@@ -426,6 +427,8 @@ int live_pipe_close(struct live_pipe *p)
     live_unsubscribe(subscription);
     g_thread_join(p->keeper);
     int code = drain(p);
+    if (p->settings.network && !p->ever)
+        console_warning(p->console, "%s: was never connected: nothing was sent", p->name);
     pipe_free(p);
     return code;
 }

@@ -353,9 +353,11 @@ static int run_live_open(struct run *r)
     int code = live_open_outputs(r->live, classes);
     if (code == 0)
         run_loop(r);
-    int end = live_finish(r->live);
-    if (is_wanted(r, "json") && code == 0)
+    if (is_wanted(r, "json") && code == 0) {
+        live_drain(r->live);
         print_json(r);
+    }
+    int end = live_finish(r->live);
     if (r->loader) { /* it cannot be stopped, and there is nothing left to lose */
         fflush(stdout);
         _exit(r->dead || end ? EXIT_ERROR : r->signal ? 128 + r->signal : EXIT_OK);
