@@ -186,6 +186,9 @@ int output_open(struct output **output, struct console *console,
         return OUTPUT_BUSY;
     }
     if (o->class->open(&o->sink, console, o->file, settings) < 0) {
+        struct stat st;
+        if (o->lock >= 0 && fstat(o->lock, &st) == 0 && !st.st_size)
+            unlink(o->file);
         output_free(o);
         return -1;
     }

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 
-from harness import LONG, WRITE_VIDEO, check, each, end, equal, need, path, pictures, probe, run
+from harness import LONG, WRITE_VIDEO, check, clean_environment, each, end, equal, need, path, pictures, probe, run
 
 # A kill may lose what is in the encoder (6 pictures), in the muxer and one fragment (4).
 KILL_LOSS_MAX = 12
@@ -159,6 +159,18 @@ def test_two_runs():
         equal(pictures(name), 3, 'pictures')
 
 
+def test_no_encoder():
+    """What cannot be begun leaves nothing, and nothing is lost."""
+    environment = clean_environment(GST_REGISTRY=path('registry.bin'), GST_PLUGIN_SYSTEM_PATH=path('nowhere'))
+    equal(write('none.mp4', 'pictures=3', env=environment).returncode, 1, 'without an encoder')
+    check(not exists('none.mp4.part'), 'no .part is left')
+    with open(path('none.mp4.part'), 'wb') as earlier:
+        earlier.write(b'what a killed run left')
+    equal(write('none.mp4', 'pictures=3', env=environment).returncode, 1, 'without an encoder')
+    check(exists('none.mp4.part'), 'an earlier .part is left')
+    remove('none.mp4')
+
+
 def test_tmpfs():
     """The same with a file system that is really full, where this may be mounted."""
     os.mkdir(path('small'))
@@ -175,5 +187,5 @@ def test_tmpfs():
 
 need('ffmpeg', 'ffprobe')
 each(test_y4m, test_y4m_broken_pipe, test_mp4, test_mp4_pictures_in_order, test_other_rates, test_kill,
-     test_abort, test_full_disk, test_two_runs, test_tmpfs)
+     test_abort, test_full_disk, test_two_runs, test_no_encoder, test_tmpfs)
 end()
