@@ -5,7 +5,7 @@
  *   test_memory GOLDEN_NANO */
 #include "../../engine/nano.h"
 
-#define STEPS 24 /* of memory, from what is in use to more than what a session takes */
+#define STEPS 16 /* of memory, from what is in use to more than what a session takes */
 #define UNLIMITED ((size_t)1 << 30)
 
 static int hints;
