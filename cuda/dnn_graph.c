@@ -50,7 +50,7 @@ void dnn_finalise(struct dnn_graph *g, void *descriptor)
         g->status = g->api->cudnnBackendFinalize(descriptor);
 }
 
-/* ---- tensors and operations -------------------------------------------------------------------------------- */
+/* ---- tensors and operations ----------------------------------------------------------------- */
 
 void *dnn_tensor(struct dnn_graph *g, const struct dnn_tensor *d)
 {

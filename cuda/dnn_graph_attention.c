@@ -16,31 +16,24 @@ static void *heads(struct dnn_graph *g, int64_t uid, const struct dnn_attention_
     return dnn_tensor(g, &d);
 }
 
-static void *length(struct dnn_graph *g, int64_t uid)
+/* One number: in device memory, or by value. */
+static void *number(struct dnn_graph *g, int64_t uid, int type, bool by_value)
 {
     const struct dnn_tensor d = {
         .uid = uid,
-        .type = DNN_DATA_INT32,
+        .type = type,
         .dims = 4,
-        .alignment = 16,
+        .alignment = by_value ? 4 : 16,
         .shape = {1, 1, 1, 1},
         .stride = {1, 1, 1, 1},
+        .by_value = by_value,
     };
     return dnn_tensor(g, &d);
 }
 
 static void *factor(struct dnn_graph *g)
 {
-    static const struct dnn_tensor d = {
-        .uid = DNN_UID_SCALE,
-        .type = DNN_DATA_FLOAT,
-        .dims = 4,
-        .alignment = 4,
-        .shape = {1, 1, 1, 1},
-        .stride = {1, 1, 1, 1},
-        .by_value = true,
-    };
-    return dnn_tensor(g, &d);
+    return number(g, DNN_UID_SCALE, DNN_DATA_FLOAT, true);
 }
 
 /* ---- as one operation ------------------------------------------------------------------------- */
@@ -54,8 +47,8 @@ static void build_whole(struct dnn_graph *g, void *handle, const struct dnn_atte
     dnn_set_descriptor(g, operation, DNN_SDPA_O, heads(g, DNN_UID_O, s, 3, s->queries));
     dnn_set_descriptor(g, operation, DNN_SDPA_SCALE, factor(g));
     if (s->held) { /* the library wants both or none */
-        dnn_set_descriptor(g, operation, DNN_SDPA_SEQ_LEN_Q, length(g, DNN_UID_QUERIES));
-        dnn_set_descriptor(g, operation, DNN_SDPA_SEQ_LEN_KV, length(g, DNN_UID_KEYS));
+        dnn_set_descriptor(g, operation, DNN_SDPA_SEQ_LEN_Q, number(g, DNN_UID_QUERIES, DNN_DATA_INT32, false));
+        dnn_set_descriptor(g, operation, DNN_SDPA_SEQ_LEN_KV, number(g, DNN_UID_KEYS, DNN_DATA_INT32, false));
     }
     dnn_finalise(g, operation);
     dnn_build(g, handle, 1, &operation);
@@ -107,27 +100,25 @@ static void *turned_keys(struct dnn_graph *g, const struct dnn_attention_shape *
     return dnn_tensor(g, &d);
 }
 
+/* f32 [1, heads, queries, columns] that only operations of the graph see. */
+static struct dnn_tensor between_products(const struct dnn_attention_shape *s, int64_t uid, int64_t columns)
+{
+    const int64_t m = s->queries;
+    return (struct dnn_tensor){
+        .uid = uid,
+        .type = DNN_DATA_FLOAT,
+        .dims = 4,
+        .alignment = 16,
+        .shape = {1, s->heads, m, columns},
+        .stride = {s->heads * m * columns, m * columns, columns, 1},
+        .is_virtual = true,
+    };
+}
+
 static void build_composed(struct dnn_graph *g, void *handle, const struct dnn_attention_shape *s)
 {
     const int64_t m = s->queries, n = s->keys;
-    struct dnn_tensor score = {
-        .uid = 100,
-        .type = DNN_DATA_FLOAT,
-        .dims = 4,
-        .alignment = 16,
-        .shape = {1, s->heads, m, n},
-        .stride = {s->heads * m * n, m * n, n, 1},
-        .is_virtual = true,
-    };
-    struct dnn_tensor row = {
-        .uid = 200,
-        .type = DNN_DATA_FLOAT,
-        .dims = 4,
-        .alignment = 16,
-        .shape = {1, s->heads, m, 1},
-        .stride = {s->heads * m, m, 1, 1},
-        .is_virtual = true,
-    };
+    struct dnn_tensor score = between_products(s, 100, n), row = between_products(s, 200, 1);
     void *dots = dnn_between(g, &score), *scaled = dnn_between(g, &score), *moved = dnn_between(g, &score),
          *power = dnn_between(g, &score);
     score.type = DNN_DATA_BFLOAT16;

@@ -24,8 +24,6 @@ void gst_print_error(struct console *console, const char *name, GstMessage *mess
         console_error(console, "%s: no space left on the disk", name);
     else if (system)
         console_error(console, "%s:%s", name, system + 1);
-    else if (g_error_matches(error, GST_STREAM_ERROR, GST_STREAM_ERROR_TYPE_NOT_FOUND))
-        console_error(console, "%s: neither a picture nor a video", name);
     else
         console_error(console, "%s: %.*s", name, (int)strcspn(error->message, "."), error->message);
     g_error_free(error);

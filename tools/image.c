@@ -117,12 +117,10 @@ static GstSample *pull_first(struct console *console, const char *path, GstEleme
             gst_message_unref(message);
             continue;
         }
-        if (type == GST_MESSAGE_ERROR)
+        reason = type == GST_MESSAGE_ERROR ? NULL : "no picture in it";
+        if (!reason)
             tell(console, path, message);
-        else
-            console_error(console, "%s: no picture in it", path);
         gst_message_unref(message);
-        reason = NULL;
         break;
     }
     gst_object_unref(bus);

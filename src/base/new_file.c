@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int new_file_fail(const struct new_file *file)
@@ -12,11 +13,14 @@ int new_file_fail(const struct new_file *file)
 
 int new_file_open(struct new_file *file, const char *path, const unreel_log *log)
 {
+    struct stat st;
     size_t size = strlen(path) + sizeof ".part";
     *file = (struct new_file){.log = log, .path = strdup(path), .part = malloc(size)};
     int code = 0;
     if (!file->path || !file->part) {
         code = log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
+    } else if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        code = log_error(log, UNREEL_EIO, "%s: is a folder", path);
     } else {
         snprintf(file->part, size, "%s.part", path);
         file->file = fopen(file->part, "w+be");

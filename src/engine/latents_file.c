@@ -1,11 +1,10 @@
 #include "engine/latents_file.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "base/new_file.h"
 
 /* ---- noise from a file ------------------------------------------------------------------------ */
 
@@ -83,30 +82,15 @@ int noise_file_fill(struct noise_file *file, float *x, int64_t frame, int frames
 
 /* ---- latents into a file ------------------------------------------------------------------------- */
 
-/* It is written when the video is done: too late to say that it cannot be. */
-static int check_folder(const char *path, const unreel_log *log)
-{
-    const char *slash = strrchr(path, '/');
-    char *folder = !slash ? strdup(".") : slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
-    struct stat st;
-    int code = 0;
-    if (!folder)
-        code = log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);
-    else if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        code = log_error(log, UNREEL_EIO, "%s: is a folder", path);
-    else if (access(folder, W_OK | X_OK) < 0)
-        code = log_error(log, UNREEL_EIO, "%s: cannot write there: %s", path, strerror(errno));
-    free(folder);
-    return code;
-}
-
 int latents_file_open(struct latents_file *file, const char *path, int64_t frames, int h, int w,
                       const unreel_log *log)
 {
+    struct new_file trial; /* when the video is done it is too late to say that it cannot be written */
     *file = (struct latents_file){0};
-    int code = check_folder(path, log);
+    int code = new_file_open(&trial, path, log);
     if (code < 0)
         return code;
+    new_file_close(&trial, UNREEL_ECANCELED);
     *file = (struct latents_file){.path = path, .h = h, .w = w, .frames = frames};
     file->data = malloc((size_t)frames * LATENT_CHANNELS * (size_t)h * (size_t)w * sizeof(float));
     return file->data ? 0 : log_error(log, UNREEL_ENOMEM, "%s: out of memory", path);

@@ -40,6 +40,7 @@ static void test_save_fails(void)
     test_message[0] = 0;
     CHECK(weights_save("/dev/null/x.safetensors", &list, 1, NULL, &test_log) == UNREEL_EIO);
     CHECK(strstr(test_message, "/dev/null/x.safetensors"));
+    CHECK(weights_save("/dev", &list, 1, NULL, &test_log) == UNREEL_EIO && strstr(test_message, "is a folder"));
     if (access("/dev/full", W_OK) == 0) { /* a full disk leaves nothing behind */
         char part[8400];
         snprintf(part, sizeof part, "%s/full.safetensors.part", files_scratch);

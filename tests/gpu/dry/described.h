@@ -31,11 +31,17 @@ static const struct described_gpu {
     {"NVIDIA GeForce RTX 5090", 1200, 170, 101376, 1536},
 };
 
-/* The library's descriptor, which the caller destroys; NULL: it was refused. */
+int cuDriverGetVersion(int *version); /* of driver.c */
+
+/* The library's descriptor, which the caller destroys; NULL: it was refused. Asks for the driver's version, so
+ * that linkers keep driver.c, which cuDNN finds by its name. */
 static inline void *describe_gpu(const struct dnn_api *api, const struct described_gpu *gpu)
 {
     char json[2048];
     void *properties = NULL;
+    int driver;
+    if (cuDriverGetVersion(&driver))
+        return NULL;
     snprintf(json, sizeof json, properties_format, gpu->version, gpu->processors, gpu->shared,
              gpu->threads, gpu->name);
     if (api->cudnnBackendCreateDescriptor(DNN_DEVICEPROP, &properties) ||

@@ -15,7 +15,6 @@ enum {
     ATTRIBUTE_ENGINE_GLOBAL_INDEX = 1301,
 };
 
-int cuDriverGetVersion(int *version); /* of driver.c */
 bool dry_load_cudnn(struct dnn_api *api, const unreel_log *log); /* dnn_load() of cuda/library.c */
 
 static struct dnn_api library;
@@ -127,9 +126,6 @@ static void *describe(void)
 
 bool dnn_load(struct dnn_api *api, const unreel_log *log)
 {
-    int version;
-    if (cuDriverGetVersion(&version)) /* also, so that the linker keeps it: cuDNN looks for it by name */
-        die("no driver");
     if (!library.library && !dry_load_cudnn(&library, log))
         return false;
     if (!properties && !(properties = describe()))
