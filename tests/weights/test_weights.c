@@ -144,7 +144,14 @@ static void test_make_model(void)
     };
     char folder[4200], made[4400], real[4400];
     snprintf(folder, sizeof folder, "%s/made-up", files_scratch);
-    CHECK(unreel_make_model(&test_log, "tiny", 3, folder) == 0);
+    snprintf(made, sizeof made, "%s/config.json", folder);
+    unlink(made); /* of an earlier run */
+    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
+        snprintf(made, sizeof made, "%s/%s", folder, parts[k].file);
+        unlink(made);
+    }
+    CHECK_MSG(unreel_make_model(&test_log, "tiny", 3, folder) == 0, "%s", test_message);
+    CHECK(unreel_make_model(&test_log, "tiny", 4, folder) == UNREEL_EIO && strstr(test_message, "there already"));
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
         struct weights *file = NULL, *memory = NULL;
         snprintf(made, sizeof made, "%s/%s", folder, parts[k].file);
